@@ -1,0 +1,1 @@
+"""Plan -> outcomes: `schedule` (what may run now), `journal` (the log), `send`, `docks` (following), `executor` (the loop)."""

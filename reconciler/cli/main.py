@@ -1,0 +1,5 @@
+"""The `reconciler` command."""
+
+
+def main() -> None:
+    raise SystemExit(1)

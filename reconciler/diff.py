@@ -1,0 +1,509 @@
+"""desired x applied -> changes: the classification table of DESIGN.md, and nothing else.
+
+Pure. `plan.build` adds edges, selection and guards to what comes out of here. The table stands below as a literal; a cell
+names an action, or a rule (a function) where the cell needs to look at more than its row and column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum, auto
+
+from reconciler.model.applied import (
+    Accepted,
+    Applied,
+    Entry,
+    Hold,
+    Live,
+    Metadata,
+    NotProcessed,
+    NotSent,
+    Operation,
+    Situation,
+    Unanswered,
+    Unknown,
+    address_of,
+    reference_digest,
+    situation_of,
+)
+from reconciler.model.plan import Action, Because, Change, Edge, FieldChange, Reason
+from reconciler.model.resource import Desired, Locate, OnUnknown, Resource, Rollout, Strategy
+from reconciler.model.values import Json, digest_of
+
+
+class Wish(Enum):
+    """The columns of the table: what the manifests want of an entry."""
+
+    GONE = auto()  # no manifest
+    SAME = auto()  # the desired digest is the last attempt's
+    OTHER = auto()  # another digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One cell of the table, read."""
+
+    action: Action
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything one cell may look at. `entry` is None in row ABSENT for a model never seen; `resource` in column GONE."""
+
+    entry: Entry | None
+    resource: Resource | None
+    prune: bool
+    replaced: bool
+    in_flight_by: str | None
+
+    @property
+    def known(self) -> Entry:
+        """The entry, in the rows that have one."""
+        if self.entry is None:
+            raise AssertionError("this row has an entry")
+        return self.entry
+
+    @property
+    def wanted(self) -> Resource:
+        """The resource, in the columns that have one."""
+        if self.resource is None:
+            raise AssertionError("this column has a resource")
+        return self.resource
+
+
+def _nothing(_: Case) -> Verdict | None:
+    return None
+
+
+def _unchanged(_: Case) -> Verdict:
+    return Verdict(action=Action.NONE, reason=Reason.UNCHANGED, detail="as last applied")
+
+
+def _deploy_or_adopt(case: Case) -> Verdict:
+    if case.wanted.rollout.adopt and (case.entry is None or case.entry.last is None):
+        return Verdict(
+            action=Action.ADOPT,
+            reason=Reason.ADOPTED,
+            detail="rollout.adopt: recorded as live without a call; the manifest's values are taken on trust",
+        )
+    return Verdict(action=Action.DEPLOY, reason=Reason.NEW, detail="not in the state")
+
+
+def _undeploy_or_orphan(case: Case) -> Verdict:
+    """Column GONE: a deployment is removed only where that was asked for."""
+    entry = case.known
+    if case.replaced:
+        detail = f"its name now means another model; {entry.model_id} is undeployed"
+        return Verdict(action=Action.UNDEPLOY, reason=Reason.MODEL_REPLACED, detail=detail)
+    if entry.metadata.protect:
+        detail = "no manifest; protected (rollout.protect was on when last applied), so it stays"
+        return Verdict(action=Action.NONE, reason=Reason.PROTECTED, detail=detail)
+    if not case.prune:
+        detail = "no manifest; prune is off for this environment, so it stays"
+        return Verdict(action=Action.NONE, reason=Reason.ORPHAN, detail=detail)
+    return Verdict(action=Action.UNDEPLOY, reason=Reason.MANIFEST_GONE, detail="no manifest; prune is on")
+
+
+def _gone_after_refusal(case: Case) -> Verdict | None:
+    """As live where something is live, as none where nothing ever was."""
+    return _undeploy_or_orphan(case) if case.known.live else None
+
+
+def _redeploy(case: Case) -> Verdict:
+    if case.known.live is None:
+        return Verdict(action=Action.DEPLOY, reason=Reason.NEW, detail="nothing is live")
+    return Verdict(
+        action=Action.REDEPLOY, reason=Reason.BODY_CHANGED, detail="the body differs from what was last applied"
+    )
+
+
+def _follow(case: Case) -> Verdict:
+    last = case.known.last
+    timed_out = last is not None and isinstance(last.outcome, Accepted) and last.outcome.timed_out
+    detail = "its job was not over when following it timed out" if timed_out else "its job is running"
+    return Verdict(action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=detail)
+
+
+def _after_the_job(case: Case) -> Verdict:
+    last = case.known.last
+    undeploying = last is not None and last.operation is Operation.UNDEPLOY
+    action = Action.DEPLOY if undeploying or case.known.live is None else Action.REDEPLOY
+    return Verdict(action=action, reason=Reason.BODY_CHANGED, detail="the body differs from that of the running job")
+
+
+def _equal_to_live_or_redeploy(case: Case) -> Verdict:
+    live = case.known.live
+    if live is not None and live.digest == case.wanted.digest:
+        return Verdict(action=Action.NONE, reason=Reason.UNCHANGED, detail="as live; the refused change is withdrawn")
+    return _redeploy(case)
+
+
+def _retry(case: Case) -> Verdict:
+    last = case.known.last
+    match last.outcome if last else None:
+        case Accepted(detail=str(why)):
+            return Verdict(action=Action.RETRY, reason=Reason.JOB_FAILED, detail=f"its last job failed: {why}")
+        case Accepted():
+            return Verdict(action=Action.RETRY, reason=Reason.JOB_FAILED, detail="its last job failed")
+        case NotProcessed(status_code=code, message=why):
+            detail = f"the platform did not process it (HTTP {code}: {why})"
+            return Verdict(action=Action.RETRY, reason=Reason.NOT_PROCESSED, detail=detail)
+        case NotSent(error=why):
+            return Verdict(action=Action.RETRY, reason=Reason.NOT_PROCESSED, detail=f"it was not sent ({why})")
+        case _:
+            return Verdict(action=Action.RETRY, reason=Reason.RETRY_ASKED, detail="a person asked for it")
+
+
+def _redeploy_after_failure(case: Case) -> Verdict:
+    """Also when equal to live: the failed job may have replaced what was live."""
+    live = case.known.live
+    if live is not None and live.digest == case.wanted.digest:
+        detail = "its last job failed and may have replaced what was live"
+        return Verdict(action=Action.REDEPLOY, reason=Reason.JOB_FAILED, detail=detail)
+    return _redeploy(case)
+
+
+def _hold(case: Case) -> Verdict:
+    if case.in_flight_by is not None:
+        detail = f"being sent by {case.in_flight_by}"
+        return Verdict(action=Action.HOLD, reason=Reason.OUTCOME_UNKNOWN, detail=detail)
+    last = case.known.last
+    undeploying = last is not None and last.operation is Operation.UNDEPLOY
+    wanted = case.resource
+    if wanted is not None and wanted.rollout.on_unknown is OnUnknown.SEND_AGAIN and not undeploying:
+        detail = "whether the last call was processed is unknown; rollout.onUnknown: sendAgain accepts a duplicate"
+        return Verdict(action=Action.RETRY, reason=Reason.SEND_AGAIN, detail=detail)
+    why = (
+        last.outcome.reason
+        if last and isinstance(last.outcome, Unknown)
+        else "the sender died before a reply was recorded"
+    )
+    detail = f"whether the last {last.operation if last else 'call'} was processed is unknown: {why}"
+    return Verdict(action=Action.HOLD, reason=Reason.OUTCOME_UNKNOWN, detail=detail)
+
+
+Rule = Callable[[Case], Verdict | None]
+
+# The table of DESIGN.md, row by row. "redeploy" is said as "deploy" where nothing is live.
+TABLE: Mapping[Situation, Mapping[Wish, Rule]] = {
+    Situation.ABSENT: {Wish.GONE: _nothing, Wish.SAME: _deploy_or_adopt, Wish.OTHER: _deploy_or_adopt},
+    Situation.LIVE: {Wish.GONE: _undeploy_or_orphan, Wish.SAME: _unchanged, Wish.OTHER: _redeploy},
+    Situation.RUNNING: {Wish.GONE: _follow, Wish.SAME: _follow, Wish.OTHER: _after_the_job},
+    Situation.REFUSED: {Wish.GONE: _gone_after_refusal, Wish.SAME: _retry, Wish.OTHER: _equal_to_live_or_redeploy},
+    Situation.FAILED: {Wish.GONE: _undeploy_or_orphan, Wish.SAME: _retry, Wish.OTHER: _redeploy_after_failure},
+    Situation.UNKNOWN: {Wish.GONE: _hold, Wish.SAME: _hold, Wish.OTHER: _hold},
+}
+
+
+def diff(desired: Desired, applied: Applied, *, prune: bool, now: datetime, locate: Locate) -> tuple[Change, ...]:
+    """Every address of one environment with its action and reason, sorted by address.
+
+    `applied.lock` must be None unless its holder may be alive. `now` decides only whether suspensions have lapsed.
+    """
+    names = _Naming.of(desired, applied)
+    wanted = {resource.model_id for resource in desired.resources}
+    gone = [entry for entry in applied.entries.values() if entry.model_id not in wanted]
+    differ = _Differ(desired=desired, applied=applied, prune=prune, now=now, locate=locate, names=names)
+    changes = [differ.of_resource(resource) for resource in desired.resources]
+    changes += [change for entry in gone if (change := differ.of_gone(entry)) is not None]
+    changes += differ.of_broken({change.address for change in changes})
+    return tuple(sorted(_with_replace_edges(changes), key=lambda change: change.address))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Naming:
+    """Which entries without a manifest keep their plain address."""
+
+    resource_names: frozenset[str]
+    ambiguous: frozenset[str]
+
+    @classmethod
+    def of(cls, desired: Desired, applied: Applied) -> _Naming:
+        resources = frozenset(resource.name for resource in desired.resources)
+        wanted = {resource.model_id for resource in desired.resources}
+        counted = Counter(entry.name for entry in applied.entries.values() if entry.model_id not in wanted)
+        return cls(resource_names=resources, ambiguous=frozenset(name for name, n in counted.items() if n > 1))
+
+    def is_replaced(self, entry: Entry) -> bool:
+        """Same name, other model id."""
+        return entry.name in self.resource_names
+
+    def address(self, environment: str, entry: Entry) -> str:
+        return address_of(environment, entry, replaced=self.is_replaced(entry) or entry.name in self.ambiguous)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Differ:
+    """The inputs of one diff, so that the steps below need not pass them on."""
+
+    desired: Desired
+    applied: Applied
+    prune: bool
+    now: datetime
+    locate: Locate
+    names: _Naming
+
+    def of_resource(self, resource: Resource) -> Change:
+        entry = self.applied.entries.get(resource.model_id)
+        case = self._case(entry, resource, replaced=False)
+        situation = situation_of(entry)
+        wish = Wish.SAME if entry is not None and reference_digest(entry) == resource.digest else Wish.OTHER
+        verdict = TABLE[situation][wish](case)
+        if verdict is None:
+            raise AssertionError("the columns with a manifest always have a verdict")
+        verdict = self._asked_again(verdict, entry)
+        verdict = self._held_back(verdict, entry, resource.digest)
+        return self._change(resource, entry, verdict)
+
+    def of_gone(self, entry: Entry) -> Change | None:
+        replaced = self.names.is_replaced(entry)
+        verdict = TABLE[situation_of(entry)][Wish.GONE](self._case(entry, None, replaced=replaced))
+        if verdict is None:
+            return None
+        verdict = self._held_back(verdict, entry, None)
+        address = self.names.address(self.desired.environment, entry)
+        verdict = self._broken_instead(verdict, address, entry)
+        return Change(
+            address=address,
+            environment=self.desired.environment,
+            name=entry.name,
+            model_id=entry.model_id,
+            action=verdict.action,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            model_type=entry.live.model_type if entry.live else None,
+            rollout=Rollout(wave=entry.metadata.wave, protect=entry.metadata.protect),
+            metadata=entry.metadata,
+            job=_running_job(entry),
+            attempt=entry.last.id if entry.last else None,
+            restarts=verdict.action is Action.UNDEPLOY,
+            hint=_hint_for_gone(verdict, address),
+        )
+
+    def of_broken(self, seen: set[str]) -> Iterator[Change]:
+        """Addresses whose manifest cannot be read and that no entry stands for."""
+        for address in sorted(self.desired.broken - seen):
+            name = address.partition("/")[2]
+            yield Change(
+                address=address,
+                environment=self.desired.environment,
+                name=name,
+                model_id="",
+                action=Action.NONE,
+                reason=Reason.BROKEN,
+                detail="its manifest has errors",
+            )
+
+    def _case(self, entry: Entry | None, resource: Resource | None, *, replaced: bool) -> Case:
+        return Case(
+            entry=entry, resource=resource, prune=self.prune, replaced=replaced, in_flight_by=self._sender_of(entry)
+        )
+
+    def _sender_of(self, entry: Entry | None) -> str | None:
+        """Who is sending the entry's last attempt at this moment, if somebody is."""
+        lock = self.applied.lock
+        if lock is None or entry is None or entry.last is None:
+            return None
+        under_way = isinstance(entry.last.outcome, Unanswered) and entry.last.epoch == lock.epoch
+        return str(lock.holder) if under_way else None
+
+    def _asked_again(self, verdict: Verdict, entry: Entry | None) -> Verdict:
+        """`reconciler retry` sends an unchanged spec once more."""
+        if entry is None or not entry.retry or verdict.reason is not Reason.UNCHANGED:
+            return verdict
+        return Verdict(action=Action.RETRY, reason=Reason.RETRY_ASKED, detail="a person asked for it")
+
+    def _held_back(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict:
+        """Suspended and quarantined: nothing is sent or recorded; a running job is still followed."""
+        if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
+            return verdict
+        suspension = self._in_force(entry.suspension if entry else None) or self._in_force(self.applied.suspension)
+        if suspension is not None:
+            return Verdict(action=Action.NONE, reason=Reason.SUSPENDED, detail=_say_hold("suspended", suspension))
+        quarantine = self._in_force(entry.quarantine if entry else None)
+        if quarantine is not None and digest is not None and quarantine.digest == digest:
+            return Verdict(action=Action.NONE, reason=Reason.QUARANTINED, detail=_say_hold("quarantined", quarantine))
+        return verdict
+
+    def _in_force(self, hold: Hold | None) -> Hold | None:
+        lapsed = hold is not None and hold.until is not None and hold.until <= self.now
+        return None if lapsed else hold
+
+    def _broken_instead(self, verdict: Verdict, address: str, entry: Entry) -> Verdict:
+        """While anything in the environment cannot be read, a missing manifest proves nothing."""
+        unreadable = address in self.desired.broken or entry.metadata.manifest in self.desired.broken_files
+        if unreadable and verdict.action not in {Action.FOLLOW, Action.HOLD}:
+            where = entry.metadata.manifest or "its manifest"
+            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=f"{where} has errors")
+        if verdict.action is Action.UNDEPLOY and (self.desired.broken or self.desired.broken_files):
+            detail = "other manifests have errors; nothing is undeployed meanwhile"
+            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
+        return verdict
+
+    def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict) -> Change:
+        metadata = metadata_of(resource)
+        renamed = entry is not None and entry.name != resource.name and situation_of(entry) is not Situation.ABSENT
+        if renamed and verdict.reason is Reason.UNCHANGED and entry is not None:
+            verdict = self._rename(entry, resource)
+        sends = verdict.action.sends
+        needs_body = sends or verdict.action is Action.ADOPT
+        return Change(
+            address=resource.address,
+            environment=resource.environment,
+            name=resource.name,
+            model_id=resource.model_id,
+            action=verdict.action,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            model_type=resource.model_type,
+            body=resource.body if needs_body else None,
+            digest=resource.digest,
+            fields=self._fields(resource, entry) if sends and entry is not None else (),
+            rollout=resource.rollout,
+            metadata=metadata,
+            position=resource.origin.position,
+            job=_running_job(entry),
+            attempt=entry.last.id if entry is not None and entry.last else None,
+            previous_name=entry.name if renamed and entry is not None else None,
+            restarts=sends and entry is not None and entry.live is not None,
+            records=entry is not None and (entry.metadata != metadata or entry.name != resource.name),
+            hint=_hint_for_rename(resource, entry) if sends and renamed and entry is not None else None,
+        )
+
+    def _rename(self, entry: Entry, resource: Resource) -> Verdict:
+        if self.desired.broken or self.desired.broken_files:
+            detail = "other manifests have errors; nothing is renamed meanwhile"
+            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
+        detail = f"was {entry.name}; the body is the same, so nothing is sent"
+        renamed = Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
+        return self._held_back(renamed, entry, resource.digest)
+
+    def _fields(self, resource: Resource, entry: Entry) -> tuple[FieldChange, ...]:
+        before = _spec_before(entry)
+        if before is None:
+            return ()
+        pairs = list(_body_differences(before[1], resource.body))
+        if before[0] != resource.model_type:
+            pairs.insert(0, ("modelType", before[0], resource.model_type))
+        return tuple(self._field(resource, *pair) for pair in pairs)
+
+    def _field(self, resource: Resource, path: str, before: Json, after: Json) -> FieldChange:
+        blame = self.locate(resource, path)
+        return FieldChange(path=path, before=before, after=after, position=blame.position, layer=blame.layer)
+
+
+def metadata_of(resource: Resource) -> Metadata:
+    """What an entry remembers of a resource beside its body."""
+    return Metadata(
+        labels=resource.labels,
+        manifest=resource.origin.file,
+        protect=resource.rollout.protect,
+        wave=resource.rollout.wave,
+        depends_on=resource.rollout.depends_on,
+    )
+
+
+def _with_replace_edges(changes: list[Change]) -> Iterator[Change]:
+    """Joins the two halves of each replace by an edge, in the direction that the strategy says."""
+    old = {change.name: change for change in changes if change.reason is Reason.MODEL_REPLACED}
+    new = {change.name: change for change in changes if change.name in old and change.name and _is_named(change)}
+    for change in changes:
+        if change.reason is Reason.MODEL_REPLACED and change.name in new:
+            yield _old_half(change, new[change.name])
+        elif _is_named(change) and change.name in old:
+            yield _new_half(change, old[change.name])
+        else:
+            yield change
+
+
+def _is_named(change: Change) -> bool:
+    """Whether a change stands at the plain address of its name."""
+    return change.address == f"{change.environment}/{change.name}" and change.reason is not Reason.MODEL_REPLACED
+
+
+def _old_half(old: Change, new: Change) -> Change:
+    """The undeploy: in the wave of the new half, after it unless the strategy turns the edge."""
+    rollout = replace(old.rollout, wave=new.rollout.wave, strategy=new.rollout.strategy)
+    waits = new.rollout.strategy is Strategy.DEPLOY_FIRST and not _is_there_already(new)
+    edges = (Edge(address=new.address, because=Because.REPLACE),) if waits else ()
+    return replace(old, rollout=rollout, waits_for=edges, replaces=None, position=new.position)
+
+
+def _new_half(new: Change, old: Change) -> Change:
+    waits = new.rollout.strategy is Strategy.UNDEPLOY_FIRST and new.action.sends
+    edges = (Edge(address=old.address, because=Because.REPLACE),) if waits else ()
+    return replace(new, waits_for=edges, replaces=old.address if new.action.sends else None)
+
+
+def _is_there_already(change: Change) -> bool:
+    return change.action in {Action.NONE, Action.RENAME} and change.reason in {Reason.UNCHANGED, Reason.RENAMED}
+
+
+def _spec_before(entry: Entry) -> tuple[str | None, str] | None:
+    """Model type and body that the desired ones are shown against: the running job's, else what is live, else the last."""
+    last, live = entry.last, entry.live
+    if last is not None and last.body is not None and situation_of(entry) is Situation.RUNNING:
+        return last.model_type, last.body
+    if live is not None:
+        return live.model_type, live.body
+    return (last.model_type, last.body) if last is not None and last.body is not None else None
+
+
+def _body_differences(before: str, after: str) -> Iterator[tuple[str, Json, Json]]:
+    if before != after:
+        yield from _differences("", json.loads(before), json.loads(after))
+
+
+def _differences(prefix: str, before: Json, after: Json) -> Iterator[tuple[str, Json, Json]]:
+    """Leaf by leaf where both sides are objects; lists and scalars are compared whole. None is absent."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _differences(f"{prefix}.{key}" if prefix else key, before.get(key), after.get(key))
+    elif not _equal(before, after):
+        yield prefix, before, after
+
+
+def _equal(before: Json, after: Json) -> bool:
+    """JSON equality: Python's, but true is not 1."""
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_equal, before, after))
+    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
+
+
+def _running_job(entry: Entry | None) -> str | None:
+    if entry is None or entry.last is None or situation_of(entry) is not Situation.RUNNING:
+        return None
+    outcome = entry.last.outcome
+    return outcome.dock_status_id if isinstance(outcome, Accepted) else None
+
+
+def _say_hold(word: str, hold: Hold) -> str:
+    until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+    return f"{word} by {hold.who}{until}: {hold.why}"
+
+
+def _hint_for_gone(verdict: Verdict, address: str) -> str | None:
+    if verdict.reason in {Reason.ORPHAN, Reason.PROTECTED}:
+        return f"It keeps running. `reconciler undeploy {address}` removes it, `reconciler forget {address}` only forgets it."
+    return None
+
+
+def _hint_for_rename(resource: Resource, entry: Entry) -> str | None:
+    """The restart that a rename causes can be had without: the platform's name defaults to metadata.name."""
+    live = entry.live
+    if live is None or not _differs_only_in_name(resource, live):
+        return None
+    shown = json.loads(live.body).get("name")
+    return f"Only the name changed. `spec.name: {shown}` keeps the platform's name and avoids the restart."
+
+
+def _differs_only_in_name(resource: Resource, live: Live) -> bool:
+    body = json.loads(resource.body)
+    body["name"] = json.loads(live.body).get("name")
+    return digest_of(resource.model_type, body) == live.digest

@@ -1,0 +1,90 @@
+"""Every diagnostic, in one table: the codes are stable, and docs/diagnostics.md is made from here."""
+
+from __future__ import annotations
+
+from reconciler.load.yaml_codes import YAML_CODES
+
+# code -> (title, what it means, how to mend it)
+CODES: dict[str, tuple[str, str, str]] = {
+    "RC101": (
+        "no manifests",
+        "A manifest folder is missing or holds no YAML file.",
+        "Check `manifests:` in the project file.",
+    ),
+    "RC102": ("unreadable file", "A file cannot be read.", "Check its permissions."),
+    "RC103": (
+        "not a regular file",
+        "Only regular files are read; never FIFOs, devices or sockets.",
+        "Remove it or ignore it.",
+    ),
+    "RC104": ("link out of the root", "A link leads out of the project's folder.", "Put the file inside the project."),
+    **YAML_CODES,
+    "RC301": (
+        "unknown field",
+        "The field is not one of this document.",
+        "Correct its name; `platform.extraFields` admits new ones.",
+    ),
+    "RC302": ("missing field", "A required field is not there.", "Add it."),
+    "RC303": ("wrong type", "The value has another type than the field.", "Write it as the field's type."),
+    "RC304": (
+        "out of range",
+        "The number is outside the documented range.",
+        "Choose one inside; `platform.ranges` widens it.",
+    ),
+    "RC305": (
+        "not one of the values",
+        "The value is not one of those allowed.",
+        "Choose one; `platform.deviceTypes` adds devices.",
+    ),
+    "RC306": ("badly spelled", "The text does not have the form that is asked for.", "Write it as shown."),
+    "RC307": (
+        "null where there is nothing to delete",
+        "null deletes, so it stands only in overrides.",
+        "Leave the field out.",
+    ),
+    "RC308": (
+        "not ours",
+        "A document of another apiVersion or kind lies among the manifests.",
+        "Move it, or name it under `ignore:`.",
+    ),
+    "RC401": (
+        "incomplete",
+        "After merging, a required value is missing.",
+        "Add it to the manifest, or to the environment's defaults.",
+    ),
+    "RC402": ("replicas", "minReplicas is larger than maxReplicas.", "Change one of them."),
+    "RC403": (
+        "quantization",
+        "The quantization needs an optimization that supports it.",
+        "Use ctranslate2, or no quantization.",
+    ),
+    "RC404": (
+        "model used twice",
+        "Two resources name one model id on one host.",
+        "A model id stands for one deployment: keep one.",
+    ),
+    "RC405": ("name used twice", "Two manifests have one name in one environment.", "Rename one."),
+    "RC406": ("unknown dependency", "dependsOn names nothing in this environment.", "Correct the name."),
+    "RC407": ("circle", "Dependencies lead back to where they began.", "Break the circle."),
+    "RC408": (
+        "unknown environment",
+        "The project file has no such environment.",
+        "Correct the name, or add the environment.",
+    ),
+    "RC409": (
+        "environment not said",
+        "With several environments a manifest must say where it goes.",
+        "Add `spec.environments`.",
+    ),
+    "RC410": ("not exact in JSON", "JSON readers do not agree on the number.", "Use a smaller number."),
+    "RC501": ("bad host", "The host is not a name or URL of a platform.", "Write https://host/ or host:port."),
+    "RC502": ("key in plain sight", "A key must be a reference, never the key.", "Use {env: NAME} or {file: PATH}."),
+}
+
+
+def diagnostics_page() -> str:
+    """docs/diagnostics.md."""
+    lines = ["# Diagnostics", "", "Every code is stable. Generated from `reconciler/load/codes.py`.", ""]
+    for code, (title, meaning, fix) in sorted(CODES.items()):
+        lines += [f"## {code}: {title}", "", meaning, "", f"*Mend:* {fix}", ""]
+    return "\n".join(lines)

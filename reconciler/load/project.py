@@ -1,0 +1,191 @@
+"""The project file: text -> environments, or diagnostics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from reconciler.diagnostics import Diagnostic, errors_in
+from reconciler.load.shape import NO_WIDENING, Widening, fields_at, findings, shown, to_diagnostic
+from reconciler.load.yaml import Marks, parse
+from reconciler.model.project import EnvironmentSpec, Project
+from reconciler.model.resource import Environment, KeyReference, RateLimit
+from reconciler.model.snapshot import SourceFile
+from reconciler.model.values import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """The one environment, `default`, of a project without a project file."""
+
+    host: str | None
+    api_key: KeyReference = KeyReference(kind="env", value="RECONCILER_API_KEY")  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A project file, understood."""
+
+    environments: tuple[Environment, ...]
+    manifests: tuple[str, ...]
+    ignore: tuple[str, ...]
+    state: str
+    widening: Widening
+
+
+# A host that stands in where nothing is called: validating and planning need none.
+NO_HOST = "https://host.invalid"
+_KEY = re.compile(r"\bkg-[0-9A-Za-z-]{8,}")
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+
+
+def load_project(file: SourceFile | None, fallback: Fallback) -> tuple[Settled | None, tuple[Diagnostic, ...]]:
+    """None when anything in the file is wrong."""
+    if file is None:
+        return _without_file(fallback)
+    documents, found = parse(file.data, file.path)
+    if found:
+        return None, found
+    marks = Marks(file.data, file.path)
+    if len(documents) != 1:
+        message = f"the project file holds {len(documents)} documents"
+        place = marks.position(0, ())
+        return None, (
+            Diagnostic(code="RC308", message=message, position=place, allowed="one document of kind Project"),
+        )
+    value, index = documents[0].value, documents[0].index
+    wrong = (*_shape(value, index, marks), *_hosts(value, index, marks))
+    if errors_in(wrong):
+        return None, wrong
+    return _settle(Project.model_validate(value), value), wrong
+
+
+def origin_of(host: str) -> str:
+    """Scheme, host and port of a host name or URL, as the vendor writes it. Raises ValueError saying what is wrong."""
+    text = host if "://" in host else f"https://{host}"
+    parts = urlsplit(text)
+    if parts.scheme not in {"https", "http"}:
+        raise ValueError(f"{parts.scheme}:// is not spoken; write https://")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("only a host and a port belong here")
+    if parts.path.strip("/"):
+        raise ValueError(f"leave out {parts.path}: the path of the API is added by itself")
+    if not _HOST.match(parts.netloc):
+        raise ValueError("not a host name")
+    _ = parts.port  # raises ValueError beyond 65535
+    name = (parts.hostname or "").lower()
+    if parts.scheme == "http" and not is_loopback(name):
+        raise ValueError("plain http only to this machine: the key would be readable on the way")
+    default = {"https": 443, "http": 80}[parts.scheme]
+    port = f":{parts.port}" if parts.port not in {None, default} else ""
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{port}"
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _without_file(fallback: Fallback) -> tuple[Settled | None, tuple[Diagnostic, ...]]:
+    try:
+        origin = origin_of(fallback.host) if fallback.host else NO_HOST
+    except ValueError as error:
+        return None, (Diagnostic(code="RC501", message=f"RECONCILER_HOST: {error}", value=shown(fallback.host)),)
+    environment = Environment(name="default", origin=origin, api_key=fallback.api_key, state=".reconciler", defaults={})
+    settled = Settled(
+        environments=(environment,), manifests=("manifests/",), ignore=(), state=".reconciler", widening=NO_WIDENING
+    )
+    return settled, ()
+
+
+def _shape(value: Json, document: int, marks: Marks) -> Iterator[Diagnostic]:
+    widening = _widening(value)
+    for error in findings(Project, value):
+        path = tuple(error["loc"])
+        in_defaults = path[:1] == ("environments",) and path[2:3] == ("defaults",)
+        if not (in_defaults and widening.accepts(error, path[3:])):
+            yield to_diagnostic(error, path, document, marks, fields_at(Project, path))
+
+
+def _hosts(value: Json, document: int, marks: Marks) -> Iterator[Diagnostic]:
+    environments = value.get("environments") if isinstance(value, dict) else None
+    for name, spec in environments.items() if isinstance(environments, dict) else ():
+        if not isinstance(spec, dict):
+            continue
+        path = ("environments", name)
+        yield from _host(spec.get("host"), (*path, "host"), document, marks)
+        yield from _key(spec.get("apiKey"), (*path, "apiKey"), document, marks)
+
+
+def _host(host: Json, path: tuple[str, ...], document: int, marks: Marks) -> Iterator[Diagnostic]:
+    if not isinstance(host, str):
+        return
+    try:
+        origin_of(host)
+    except ValueError as error:
+        place = marks.position(document, path)
+        yield Diagnostic(code="RC501", message=str(error), position=place, path=".".join(path), value=shown(host))
+
+
+def _key(key: Json, path: tuple[str, ...], document: int, marks: Marks) -> Iterator[Diagnostic]:
+    """A literal key is refused, and not repeated in the message."""
+    place, name = marks.position(document, path), ".".join(path)
+    how = "{env: NAME} or {file: PATH}"
+    if isinstance(key, str) or (isinstance(key, dict) and any(_KEY.search(str(item)) for item in key.values())):
+        yield Diagnostic(
+            code="RC502", message="a key must not stand in the project file", position=place, path=name, allowed=how
+        )
+    elif isinstance(key, dict) and len([item for item in key.values() if item is not None]) != 1:
+        yield Diagnostic(
+            code="RC502", message="name exactly one place for the key", position=place, path=name, allowed=how
+        )
+
+
+def _widening(value: Json) -> Widening:
+    """As far as it can be read; its own mistakes are reported by the shape."""
+    platform = value.get("platform") if isinstance(value, dict) else None
+    platform = platform if isinstance(platform, dict) else {}
+    devices, extra, ranges = (platform.get(key) for key in ("deviceTypes", "extraFields", "ranges"))
+    return Widening(
+        device_types=frozenset(map(str, devices if isinstance(devices, list) else ())),
+        extra_fields=frozenset(map(str, extra if isinstance(extra, list) else ())),
+        ranges={k: (v[0], v[1]) for k, v in (ranges.items() if isinstance(ranges, dict) else ()) if _is_pair(v)},
+    )
+
+
+def _is_pair(value: Json) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(n, int | float) for n in value)  # noqa: PLR2004
+
+
+def _settle(project: Project, value: Json) -> Settled:
+    written = value["environments"]
+    return Settled(
+        environments=tuple(
+            _environment(name, spec, project.state, written[name].get("defaults") or {})
+            for name, spec in sorted(project.environments.items())
+        ),
+        manifests=tuple(project.manifests),
+        ignore=tuple(project.ignore),
+        state=project.state,
+        widening=_widening(value),
+    )
+
+
+def _environment(name: str, spec: EnvironmentSpec, state: str, defaults: Json) -> Environment:
+    kind, reference = ("env", spec.api_key.env) if spec.api_key.env else ("file", spec.api_key.file)
+    return Environment(
+        name=name,
+        origin=origin_of(spec.host),
+        api_key=KeyReference(kind=kind, value=reference or ""),
+        state=state,
+        ca_file=spec.ca_file,
+        prune=spec.prune,
+        rate_limit=RateLimit(per_minute=spec.rate_limit.per_minute, per_hour=spec.rate_limit.per_hour),
+        defaults=defaults,
+    )

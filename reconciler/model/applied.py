@@ -1,0 +1,284 @@
+"""Applied state: what the state of one environment knows, folded from its snapshot and log.
+
+`state` reads and writes these; `diff` and `status` only read. The field names, in camelCase, are the public format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from reconciler.model.snapshot import Provenance
+
+MAX_ATTEMPTS = 10
+
+
+class Operation(StrEnum):
+    """What an attempt asks the platform to do."""
+
+    DEPLOY = "deploy"
+    UNDEPLOY = "undeploy"
+
+
+class RefusalKind(StrEnum):
+    """Why the platform certainly did not do it."""
+
+    RATE_LIMITED = "rateLimited"  # wait and send again
+    REDIRECTED = "redirected"  # 307, 308: a configuration error
+    REFUSED = "refused"  # 400 404 405 413 415 422: no retry
+    UNAUTHORIZED = "unauthorized"  # 401 403
+    CONFLICT = "conflict"  # 409 423: evidence for an earlier unknown attempt
+
+
+# How an attempt ended. `type` tells the variants apart in the public format.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """ATTEMPT was written and nothing after it: under way while its sender lives, unknown once the sender is dead."""
+
+    type: Literal["unanswered"] = "unanswered"
+
+
+UNANSWERED = Unanswered()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """Not one byte left: connecting failed, or the sender gave up before the first byte."""
+
+    error: str
+    type: Literal["notSent"] = "notSent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotProcessed:
+    """The platform answered that it did not do it. `retry_after` in seconds, where it said so."""
+
+    kind: RefusalKind
+    message: str
+    status_code: int
+    retry_after: float | None = None
+    type: Literal["notProcessed"] = "notProcessed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The platform started a job, or a person said so.
+
+    `status` is the last recorded dock status; any word but SUCCESS and FAILED is still running. A terminal status is never
+    overwritten. `timed_out` means that we stopped following it. `dock_status_id` is None only when a person said
+    "it happened" and could not name the id; `status` is then SUCCESS.
+    """
+
+    dock_status_id: str | None
+    status: str = "IN_PROGRESS"
+    detail: str | None = None
+    timed_out: bool = False
+    type: Literal["accepted"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Whether the platform did it cannot be told. `candidates` are ids read from a damaged reply, to be asked about."""
+
+    reason: str
+    status_code: int | None = None
+    candidates: tuple[str, ...] = ()
+    type: Literal["unknown"] = "unknown"
+
+
+Outcome: TypeAlias = Unanswered | NotSent | NotProcessed | Accepted | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call that may have changed the platform.
+
+    `path` includes the query. `body` is the JSON text sent, None for undeploy; `digest` likewise. `reply` is what the
+    platform answered (at most 64 KiB, key redacted), dropped once the outcome is terminal. `decided` names the
+    person who resolved an unknown outcome.
+    """
+
+    id: str
+    operation: Operation
+    generation: int
+    origin: str
+    path: str
+    model_type: str | None
+    body: str | None
+    digest: str | None
+    provenance: Provenance
+    manifest: str | None
+    epoch: int
+    started_at: datetime
+    outcome: Outcome = UNANSWERED
+    ended_at: datetime | None = None
+    reply: str | None = None
+    decided: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """The last confirmed spec of an entry. `how` is `deployed` or `adopted`; an adopted one has no dock status id."""
+
+    model_type: str
+    body: str
+    digest: str
+    how: Literal["deployed", "adopted"]
+    dock_status_id: str | None
+    since: datetime
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What an entry remembers of its manifest beside the body; never sent to the platform."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    manifest: str | None = None
+    protect: bool = False
+    wave: int = 0
+    depends_on: tuple[str, ...] = ()
+
+
+NO_METADATA = Metadata()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A decision that keeps something from being changed: a suspension, or the quarantine of one digest."""
+
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the state knows of one (environment, model id).
+
+    `attempts` holds the last ten, oldest first. `live` is None before the first success and after an undeploy.
+    `retry` is a person's wish to send the last spec again whatever the table says; the next attempt clears it.
+    """
+
+    model_id: str
+    name: str
+    metadata: Metadata = NO_METADATA
+    generation: int = 0
+    live: Live | None = None
+    attempts: tuple[Attempt, ...] = ()
+    quarantine: Hold | None = None
+    suspension: Hold | None = None
+    retry: bool = False
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """The host and key reference that a state belongs to; another one is refused until `--rebind`."""
+
+    origin: str
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who sends, or wants to: shown to whoever finds the run lock held."""
+
+    user: str
+    host: str
+    pid: int
+    operation: str
+    run: str
+    ci_url: str | None = None
+
+    def __str__(self) -> str:
+        where = f" ({self.ci_url})" if self.ci_url else ""
+        return f"`reconciler {self.operation}` of {self.user}@{self.host}, pid {self.pid}, run {self.run}{where}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The run lock as the log tells it: the epoch rises each time it is taken."""
+
+    epoch: int
+    holder: Holder
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """Everything the state of one environment knows.
+
+    `lineage` is made once at `init` and never changes silently. `serial` counts snapshots, `seq` counts records.
+    `entries` maps model id to entry and is treated as immutable. `lock` is None when the log says nobody sends.
+    """
+
+    environment: str
+    lineage: str
+    serial: int = 0
+    seq: int = 0
+    epoch: int = 0
+    binding: Binding
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    lock: Lock | None = None
+    suspension: Hold | None = None
+    allow_mass_change: bool = False
+
+
+class Situation(StrEnum):
+    """The rows of the classification table (DESIGN.md)."""
+
+    ABSENT = "none"
+    LIVE = "live"
+    RUNNING = "job running"
+    REFUSED = "not processed"
+    FAILED = "job failed"
+    UNKNOWN = "unknown"
+
+
+def situation_of(entry: Entry | None) -> Situation:
+    """Which row of the classification table an entry stands in."""
+    if entry is None or (entry.last is None and entry.live is None):
+        return Situation.ABSENT
+    if entry.last is None or _was_adopted_since(entry, entry.last):
+        return Situation.LIVE
+    match entry.last.outcome:
+        case Accepted(status="SUCCESS"):
+            return Situation.LIVE if entry.live is not None else Situation.ABSENT
+        case Accepted(status="FAILED"):
+            return Situation.FAILED
+        case Accepted():
+            return Situation.RUNNING
+        case NotSent() | NotProcessed():
+            return Situation.REFUSED
+        case Unanswered() | Unknown():
+            return Situation.UNKNOWN
+
+
+def _was_adopted_since(entry: Entry, last: Attempt) -> bool:
+    """Adopting after a refused or failed attempt says that the model runs as the manifest says: that attempt is history."""
+    adopted = entry.live is not None and entry.live.how == "adopted" and entry.live.since >= last.started_at
+    return adopted and not isinstance(last.outcome, Unanswered | Unknown)
+
+
+def reference_digest(entry: Entry) -> str | None:
+    """The digest that the desired one is compared with: the last attempt's, or the adopted one's; None after an undeploy."""
+    if entry.last is None or _was_adopted_since(entry, entry.last):
+        return entry.live.digest if entry.live else None
+    return entry.last.digest
+
+
+def address_of(environment: str, entry: Entry, *, replaced: bool = False) -> str:
+    """`environment/name`, or `environment/name@model-id` for an entry whose name now means another model."""
+    suffix = f"@{entry.model_id}" if replaced else ""
+    return f"{environment}/{entry.name}{suffix}"
