@@ -138,7 +138,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything one run would do in one environment. `changes` are sorted by address; `commit` is the manifests' commit."""
+    """Everything one run would do in one environment. `changes` are sorted by address; `commit` is the manifests' commit.
+
+    `globs` and `labels` are the selection it was made with: planning again for a plan file selects the same.
+    """
 
     environment: str
     origin: str
@@ -146,6 +149,8 @@ class Plan:
     changes: tuple[Change, ...]
     guards: tuple[Guard, ...] = ()
     warnings: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
     commit: str | None = None
     dirty: bool | None = None
 

@@ -48,6 +48,8 @@ def build_plan(
         changes=chosen,
         guards=guards_for(chosen, applied, allow_mass_change=choices.allow_mass_change),
         warnings=tuple(_warnings(chosen)),
+        globs=choices.selection.globs,
+        labels=choices.selection.labels,
         commit=provenance.commit,
         dirty=provenance.dirty,
     )
