@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
+from reconciler.model.text import one_line
 from reconciler.platform.api import MAX_REPLY
 
 MAX_DEPTH = 50  # levels of nesting; documented replies have two
@@ -35,7 +35,6 @@ _QUOTED_ID = re.compile(r'"(ds-[A-Za-z0-9._-]{1,125})"')
 # An id at the very end of a cut reply may itself be cut: only one of the full documented length counts.
 _ID_AT_END = re.compile(r'"(ds-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\Z')
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE)
-_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi and other format marks, surrogates, …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,13 +187,7 @@ def clean(value: Any, limit: int = MAX_TEXT) -> str:
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False)
-    text = " ".join(value[: 4 * limit].split())
-    kept = text if text.isascii() and text.isprintable() else _without_marks(text)
-    return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
-
-
-def _without_marks(text: str) -> str:
-    return " ".join("".join(char for char in text if unicodedata.category(char) not in _DROPPED).split())
+    return one_line(value, limit)
 
 
 def salvage(body: bytes) -> str | None:

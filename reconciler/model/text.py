@@ -1,0 +1,51 @@
+"""Text that came from outside, made harmless: the one place that knows what must not reach a terminal, a log or a CI job.
+
+Used at every sink (`report`) and where outside text enters (`platform.replies`). Pure and total.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Whole escape sequences go, not only their first byte: colours, cursor moves, titles, hyperlinks.
+_ESCAPES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
+    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"  # OSC, DCS, SOS, PM, APC
+    "|\x1b[ -/]*[0-~]"  # the rest
+)
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bidi and other format marks, surrogates, …
+# What CI systems read as commands: `::error::` at the start of a line, `##[…` and `##vso[…` anywhere.
+_COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\w*\[)")
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """One line without control, format and bidi characters; white space is one blank. At most `limit` characters."""
+    if limit is not None:
+        text = text[: 4 * limit]
+    text = " ".join(text.split())
+    if not (text.isascii() and text.isprintable()):
+        text = _without_marks(text)
+    return text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def safe(text: str) -> str:
+    """As it may stand in a line of output: white space stays, control characters and CI commands do not."""
+    if not text.isprintable():
+        text = "".join(_kept(char) for char in _ESCAPES.sub("", text))
+    return _COMMAND.sub(_blunted, text) if "::" in text or "##" in text else text
+
+
+def _without_marks(text: str) -> str:
+    text = _ESCAPES.sub("", text)
+    return " ".join("".join(char for char in text if unicodedata.category(char) not in _DROPPED).split())
+
+
+def _kept(char: str) -> str:
+    if char in "\t\n\r\v\f\x85\u2028\u2029":
+        return " "
+    return "" if unicodedata.category(char) in _DROPPED else char
+
+
+def _blunted(match: re.Match[str]) -> str:
+    return f"{match.group(1)}: " if match.group(1) is not None else "# #"
