@@ -18,6 +18,11 @@ CODES: dict[str, tuple[str, str, str]] = {
         "Remove it or ignore it.",
     ),
     "RC104": ("link out of the root", "A link leads out of the project's folder.", "Put the file inside the project."),
+    "RC105": (
+        "link in a circle",
+        "A link leads to itself, or to a folder that it lies in.",
+        "Remove the link.",
+    ),
     **YAML_CODES,
     "RC301": (
         "unknown field",
@@ -79,6 +84,11 @@ CODES: dict[str, tuple[str, str, str]] = {
     "RC410": ("not exact in JSON", "JSON readers do not agree on the number.", "Use a smaller number."),
     "RC501": ("bad host", "The host is not a name or URL of a platform.", "Write https://host/ or host:port."),
     "RC502": ("key in plain sight", "A key must be a reference, never the key.", "Use {env: NAME} or {file: PATH}."),
+    "RC900": (
+        "bad scenario",
+        "A scenario of the simulator says what no scenario may say.",
+        "See docs/simulator.md.",
+    ),
 }
 
 
