@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.load.documents import LoadedFile, Manifest, load_file
+from reconciler.load.documents import load_file
+from reconciler.load.places import places_in
 from reconciler.load.shape import Widening
+from reconciler.model.loaded import LoadedFile, Manifest, Memo
 from reconciler.model.snapshot import SourceFile
-
-
-@dataclass(slots=True)
-class Memo:
-    """What a long-lived process keeps between passes: each file's result, as long as its bytes are the same.
-
-    `resolved` belongs to `resolve`, and holds for one set of environments. Results are the same with and without a memo.
-    """
-
-    files: dict[str, tuple[bytes, LoadedFile]] = field(default_factory=dict)
-    widening: Widening | None = None
-    resolved: dict[int, object] = field(default_factory=dict)
-    environments: object = None
 
 
 def load(files: Iterable[SourceFile], widening: Widening, memo: Memo | None = None) -> tuple[LoadedFile, ...]:
@@ -38,4 +26,4 @@ def load(files: Iterable[SourceFile], widening: Widening, memo: Memo | None = No
     return tuple(loaded for _, loaded in memo.files.values())
 
 
-__all__ = ["Diagnostic", "LoadedFile", "Manifest", "Memo", "load"]
+__all__ = ["Diagnostic", "LoadedFile", "Manifest", "Memo", "load", "places_in"]

@@ -5,14 +5,13 @@ A manifest keeps the text's own values: they are what is sent. Positions are loo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from reconciler.diagnostics import Diagnostic
 from reconciler.load.shape import Path, Widening, fields_at, findings, nulls, shown, to_diagnostic, without_nulls
 from reconciler.load.yaml import Document, Marks, parse, path_text
+from reconciler.model.loaded import LoadedFile, Manifest
 from reconciler.model.manifest import ModelDeployment, Override
 from reconciler.model.resource import Origin
 from reconciler.model.snapshot import SourceFile
@@ -20,27 +19,6 @@ from reconciler.model.values import Json
 
 API_VERSION = "reconciler/v1"
 KIND = "ModelDeployment"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """One document that is well-formed. `spec` is as written, without its environments; None means none were named."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
-    spec: Json
-    overrides: Json
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedFile:
-    """One file. `broken` are the names, and the environments they name, of documents with errors."""
-
-    path: str
-    manifests: tuple[Manifest, ...]
-    broken: tuple[tuple[str, tuple[str, ...]], ...]
-    diagnostics: tuple[Diagnostic, ...]
 
 
 def load_file(file: SourceFile, widening: Widening) -> LoadedFile:
@@ -53,6 +31,7 @@ def load_file(file: SourceFile, widening: Widening) -> LoadedFile:
         manifests=manifests,
         broken=tuple(judge.broken),
         diagnostics=(*found, *judge.found),
+        unreadable=bool(found) or judge.unnamed,
     )
 
 
@@ -64,6 +43,7 @@ class _Judge:
         self._marks: Marks | None = None
         self.found: list[Diagnostic] = []
         self.broken: list[tuple[str, tuple[str, ...]]] = []
+        self.unnamed = False
 
     def read(self, document: Document) -> Manifest | None:
         value = document.value
@@ -72,7 +52,9 @@ class _Judge:
             wrong = list(self._mistakes(value, document.index))
         if wrong:
             self.found += wrong
-            self.broken += _names_in(value)
+            names = _names_in(value)
+            self.broken += names
+            self.unnamed = self.unnamed or not names
             return None
         spec = value["spec"]
         labels = value["metadata"].get("labels") or {}
@@ -157,16 +139,3 @@ def _names_in(value: Json) -> list[tuple[str, tuple[str, ...]]]:
     spec = value.get("spec")
     environments = spec.get("environments") if isinstance(spec, dict) else None
     return [(name, tuple(environments) if isinstance(environments, dict) else ())]
-
-
-def merge_patch(target: Json, patch: Json) -> Json:
-    """RFC 7396; neither argument is changed."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch) if isinstance(patch, list) else patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, item in patch.items():
-        if item is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge_patch(result.get(key), item)
-    return result
