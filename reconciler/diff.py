@@ -282,7 +282,6 @@ class _Differ:
             metadata=entry.metadata,
             job=_running_job(entry),
             attempt=entry.last.id if entry.last else None,
-            restarts=verdict.action is Action.UNDEPLOY,
             hint=_hint_for_gone(verdict, address),
         )
 

@@ -1,0 +1,102 @@
+"""Diagnostics as text and as JSON.
+
+Text begins each diagnostic with `file:line:column: severity code: message`, the form that editors and CI systems link.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from reconciler.diagnostics import Diagnostic, Position, Severity, errors_in
+from reconciler.model.values import Json
+from reconciler.report.style import Style, count, safe
+from reconciler.report.tables import columns_of
+
+FORMAT = "reconciler/diagnostics/v1"
+
+_COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_INDENT = "    "
+_TAB = "    "
+
+
+def diagnostics_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, bytes], style: Style) -> str:
+    """Every diagnostic in the order given, and a summary line.
+
+    `sources` maps file names to their bytes: the line is quoted with a caret for the files that are in it. Pass none
+    where nobody sits in front of it.
+    """
+    if not diagnostics:
+        return ""
+    blocks = ("".join(f"{line}\n" for line in _lines(one, sources, style)) for one in diagnostics)
+    return f"{''.join(blocks)}{summary(diagnostics)}\n"
+
+
+def summary(diagnostics: Sequence[Diagnostic]) -> str:
+    """`2 errors, 1 warning in 3 files.`"""
+    errors = len(errors_in(diagnostics))
+    warnings = len(diagnostics) - errors
+    counts = [count(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    files = {one.position.file for one in diagnostics if one.position}
+    return ", ".join(counts or ["No errors"]) + (f" in {count(len(files), 'file')}" if files else "") + "."
+
+
+def _lines(one: Diagnostic, sources: Mapping[str, bytes], style: Style) -> Iterator[str]:
+    place = f"{safe(str(one.position))}: " if one.position else ""
+    said = style.paint(f"{one.severity} {one.code}", _COLOUR[one.severity])
+    where = f" (in {safe(one.environment)})" if one.environment else ""
+    yield f"{style.paint(place, 'bold')}{said}: {safe(one.message)}{where}"
+    if one.path:
+        yield f"{_INDENT}{safe(one.path)}" + (f": {safe(one.value)}" if one.value is not None else "")
+    elif one.value is not None:
+        yield f"{_INDENT}value: {safe(one.value)}"
+    if one.allowed is not None:
+        yield f"{_INDENT}allowed: {safe(one.allowed)}"
+    if one.position is not None and one.position.file in sources:
+        yield from _quoted(one.position, sources[one.position.file], style)
+    if one.suggestion is not None:
+        yield f"{_INDENT}{style.paint(safe(one.suggestion), 'cyan')}"
+
+
+def _quoted(position: Position, data: bytes, style: Style) -> Iterator[str]:
+    """The line with a caret under the column; a long line is cut around it."""
+    lines = data.decode("utf-8", "replace").splitlines()
+    if not 1 <= position.line <= len(lines):
+        return
+    line, at = lines[position.line - 1], position.column - 1
+    room = max(20, style.width - 16)
+    start = max(0, at - room // 2) if len(line) > room else 0
+    before, after = (safe(part.replace("\t", _TAB)) for part in (line[start:at], line[at : start + room]))
+    number = str(position.line)
+    yield style.paint(f"{_INDENT}{number} | ", "dim") + before + after
+    caret = style.paint("^", "red")
+    yield style.paint(f"{_INDENT}{' ' * len(number)} | ", "dim") + " " * columns_of(before) + caret
+
+
+def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """For machines: the same facts; `line` and `column` count from 1 and are null where there is no place."""
+    errors = len(errors_in(diagnostics))
+    document = {
+        "format": FORMAT,
+        "errors": errors,
+        "warnings": len(diagnostics) - errors,
+        "diagnostics": [_object(one) for one in diagnostics],
+    }
+    return f"{json.dumps(document, indent=2)}\n"
+
+
+def _object(one: Diagnostic) -> Json:
+    place = one.position
+    return {
+        "code": one.code,
+        "severity": str(one.severity),
+        "message": one.message,
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "path": one.path or None,
+        "value": one.value,
+        "allowed": one.allowed,
+        "suggestion": one.suggestion,
+        "environment": one.environment,
+    }
