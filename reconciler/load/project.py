@@ -60,7 +60,7 @@ def load_project(file: SourceFile | None, fallback: Fallback) -> tuple[Settled |
     wrong = (*_shape(value, index, marks), *_hosts(value, index, marks))
     if errors_in(wrong):
         return None, wrong
-    return _settle(Project.model_validate(value), value), wrong
+    return _settle(Project.model_validate(_without_defaults(value)), value), wrong
 
 
 def origin_of(host: str) -> str:
@@ -157,6 +157,15 @@ def _widening(value: Json) -> Widening:
         extra_fields=frozenset(map(str, extra if isinstance(extra, list) else ())),
         ranges={k: (v[0], v[1]) for k, v in (ranges.items() if isinstance(ranges, dict) else ()) if _is_pair(v)},
     )
+
+
+def _without_defaults(value: Json) -> Json:
+    """Defaults are judged by the shape, widened; the model alone would refuse what `platform` accepts."""
+    environments = {
+        name: {key: item for key, item in spec.items() if key != "defaults"}
+        for name, spec in value["environments"].items()
+    }
+    return {**value, "environments": environments}
 
 
 def _is_pair(value: Json) -> bool:
