@@ -11,20 +11,25 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from reconciler.model.applied import Applied
 from reconciler.model.records import Record
 from reconciler.state.fold import fold
-from reconciler.state.store import Conflict, Store
+from reconciler.state.store import Conflict, DurabilityLost, Store
 
 # Looks at the state as it is now and says what to append; raises to append nothing.
 Decide = Callable[[Applied], Sequence[Record]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Asked:
     decide: Decide
     done: asyncio.Future[Applied]
+
+
+# What became of a transaction: the state with its records in it, or why there are none.
+_Answer: TypeAlias = tuple[_Asked, Applied | BaseException]
 
 
 class Journal:
@@ -35,8 +40,11 @@ class Journal:
         stored = store.read()
         self._applied = fold(stored.snapshot, stored.records)
         self._seq = stored.seq
+        self._compacted = not stored.records
+        self._lost: DurabilityLost | None = None
         self._asked: deque[_Asked] = deque()
         self._busy = False
+        self._worker: asyncio.Task[None] | None = None
 
     @property
     def applied(self) -> Applied:
@@ -53,9 +61,11 @@ class Journal:
         if tail is None:
             stored = self._store.read()
             self._applied, self._seq = fold(stored.snapshot, stored.records), stored.seq
+            self._compacted = not stored.records
         else:
             records, self._seq = tail
             self._applied = fold(self._applied, records)
+            self._compacted = self._compacted and not records
         return self._applied
 
     def transact_now(self, decide: Decide) -> Applied:
@@ -65,7 +75,7 @@ class Journal:
             if not records:
                 return self._applied
             try:
-                self._commit(records)
+                self._commit(records, fold(self._applied, records))
             except Conflict:
                 self.refresh()
                 continue
@@ -74,80 +84,97 @@ class Journal:
     async def transact(self, decide: Decide) -> Applied:
         """As `transact_now`, sharing one sync with whatever else is asked for meanwhile.
 
-        Once the append has begun it is carried through, also when the caller is cancelled.
+        A caller that is cancelled before the append begins appends nothing. Once it has begun it is carried through.
         """
-        asked = _Asked(decide=decide, done=asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        asked = _Asked(decide=decide, done=loop.create_future())
         self._asked.append(asked)
         if not self._busy:
+            # After the tasks that are ready now, so that they can join this append; and never within a caller, who may
+            # be cancelled while others wait for the same append.
             self._busy = True
-            await asyncio.sleep(0)  # let the other tasks that are ready join this append
-            await self._drain()
+            if self._store.is_local:
+                loop.call_soon(self._drain)
+            else:
+                self._worker = loop.create_task(self._drain_in_threads())
         return await asked.done
 
     def compact(self) -> None:
-        """Folds the log into the snapshot, so that the file a person opens shows everything."""
-        while True:
+        """Folds the log into the snapshot, so that the file a person opens shows everything. Nothing where nothing is new."""
+        while not self._compacted:
             try:
                 self._store.compact(self._seq, self._applied)
             except Conflict:
                 self.refresh()
                 continue
-            return
+            self._compacted = True
 
-    async def _drain(self) -> None:
+    def _drain(self) -> None:
         try:
-            while self._asked:
-                batch = list(self._asked)
-                self._asked.clear()
-                if self._store.is_local:
-                    self._append_batch(batch)
-                else:
-                    await asyncio.shield(asyncio.to_thread(self._append_batch, batch))
+            while batch := self._take():
+                _tell(self._append_batch(batch))
         finally:
             self._busy = False
 
-    def _append_batch(self, batch: list[_Asked]) -> None:
-        """One append for all. Each decision sees what those before it in the batch decided."""
-        while batch:
-            records, answered = self._decide_all(batch)
-            try:
-                if records:
-                    self._commit(records)
-            except Conflict:
-                self.refresh()
-                batch = [asked for asked in batch if not asked.done.done()]
-                continue
-            except Exception as error:  # noqa: BLE001 - whoever asked must hear of it, whatever it is
-                _fail(answered, error)
-                return
-            _succeed(answered, self._applied)
-            return
+    async def _drain_in_threads(self) -> None:
+        try:
+            while batch := self._take():
+                _tell(await asyncio.to_thread(self._append_batch, batch))
+        finally:
+            self._busy = False
 
-    def _decide_all(self, batch: list[_Asked]) -> tuple[list[Record], list[_Asked]]:
-        state, records, answered = self._applied, [], []
+    def _take(self) -> list[_Asked]:
+        batch = [asked for asked in self._asked if not asked.done.done()]
+        self._asked.clear()
+        return batch
+
+    def _append_batch(self, batch: list[_Asked]) -> list[_Answer]:
+        """One append for all. Each decision sees what those before it in the batch decided."""
+        moved = False
+        while True:
+            try:
+                if moved:
+                    self.refresh()
+                state, records, refused = self._decide_all(batch)
+                if records:
+                    self._commit(records, state)
+            except Conflict:
+                moved = True
+            except BaseException as error:  # noqa: BLE001 - whoever asked must hear of it, whatever it is
+                return [(asked, error) for asked in batch]
+            else:
+                return [(asked, refused.get(asked, state)) for asked in batch]
+
+    def _decide_all(self, batch: list[_Asked]) -> tuple[Applied, list[Record], dict[_Asked, BaseException]]:
+        state, records, refused = self._applied, list[Record](), dict[_Asked, BaseException]()
         for asked in batch:
             try:
                 decided = tuple(asked.decide(state))
             except Exception as error:  # noqa: BLE001 - a refusal belongs to the one who asked
-                _fail([asked], error)
+                refused[asked] = error
                 continue
             state = fold(state, decided) if decided else state
             records.extend(decided)
-            answered.append(asked)
-        return records, answered
+        return state, records, refused
 
-    def _commit(self, records: Sequence[Record]) -> None:
-        self._seq = self._store.append(self._seq, records)
-        self._applied = fold(self._applied, records)
+    def _commit(self, records: Sequence[Record], state: Applied) -> None:
+        """Append `records`, which make `state` of what was applied."""
+        if self._lost is not None:
+            raise self._lost  # a failed sync is final: what the disk holds cannot be told any more
+        try:
+            self._seq = self._store.append(self._seq, records)
+        except DurabilityLost as error:
+            self._lost = error
+            raise
+        self._compacted = False
+        self._applied = state
 
 
-def _fail(asked: list[_Asked], error: Exception) -> None:
-    for one in asked:
-        if not one.done.done():
-            one.done.set_exception(error)
-
-
-def _succeed(asked: list[_Asked], applied: Applied) -> None:
-    for one in asked:
-        if not one.done.done():
-            one.done.set_result(applied)
+def _tell(answers: list[_Answer]) -> None:
+    for asked, answer in answers:
+        if asked.done.done():
+            continue
+        if isinstance(answer, BaseException):
+            asked.done.set_exception(answer)
+        else:
+            asked.done.set_result(answer)

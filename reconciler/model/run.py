@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.errors import ReconcilerError
 from reconciler.model.plan import Action
 
 
@@ -52,12 +53,25 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """A whole run in one environment. `interrupted` is the signal's number, if one ended the run."""
+    """A whole run in one environment. `interrupted` is the signal's number, if one ended the run.
+
+    `problems` are what went wrong beside single changes, or ended the run before its time; their exit codes count too.
+    `notes` are sentences worth reading. `recovery` are machine-readable lines for stderr: records that could not be written,
+    and that nobody else has.
+    """
 
     environment: str
     run: str
     results: tuple[Result, ...]
     interrupted: int | None = None
+    problems: tuple[ReconcilerError, ...] = ()
+    notes: tuple[str, ...] = ()
+    recovery: tuple[str, ...] = ()
 
     def of(self, *ended: Ended) -> tuple[Result, ...]:
         return tuple(result for result in self.results if result.ended in ended)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether anything of this run is under way, unknown or not tried."""
+        return bool(self.of(Ended.RUNNING, Ended.UNKNOWN, Ended.SKIPPED, Ended.WAITING))
