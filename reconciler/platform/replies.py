@@ -133,7 +133,8 @@ def _is_id_key(key: str) -> bool:
 
 def _ids(value: _Pairs) -> tuple[str, ...]:
     found = [item for key, item in value.pairs if _is_id_key(key) and item is not None]
-    texts = [item if isinstance(item, str) else json.dumps(item) for item in found]
+    # The blank keeps a number, true or a list from passing for an id; the documented type is a string.
+    texts = [item if isinstance(item, str) else f"JSON {json.dumps(item)}" for item in found]
     return tuple(dict.fromkeys(texts))
 
 
