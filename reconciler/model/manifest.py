@@ -72,16 +72,20 @@ class HyperParameters(Written):
 class ScalingParameters(Written):
     """How many replicas, and when. The vendor's pages give the delays' unit as ms and as seconds; it is sent as written."""
 
-    max_batch_size: int | None = Field(default=None, ge=1, le=256)
-    min_replicas: int | None = Field(default=None, ge=1, le=10)
-    max_replicas: int | None = Field(default=None, ge=1, le=50)
-    scale_up_delay: int | None = Field(default=None, ge=1, le=1000)
-    scale_down_delay: int | None = Field(default=None, ge=50, le=2000)
+    max_batch_size: int | None = Field(default=None, ge=1, le=256, description="Most requests answered in one batch.")
+    min_replicas: int | None = Field(default=None, ge=1, le=10, description="Replicas that always run.")
+    max_replicas: int | None = Field(default=None, ge=1, le=50, description="Replicas at most; minReplicas or more.")
+    scale_up_delay: int | None = Field(default=None, ge=1, le=1000, description="Wait before a replica is added.")
+    scale_down_delay: int | None = Field(default=None, ge=50, le=2000, description="Wait before a replica is removed.")
 
 
 class OptimizationInfo(Written):
-    optimization_type: OptimizationType | None = None
-    quantization_type: QuantizationType | None = None
+    """How the model is made faster or smaller before it is deployed; "" is the vendor's word for none."""
+
+    optimization_type: OptimizationType | None = Field(default=None, description="The engine that runs the model.")
+    quantization_type: QuantizationType | None = Field(
+        default=None, description="The precision of its weights; int8_float16 needs ctranslate2."
+    )
 
 
 class RolloutSpec(Written):
@@ -107,37 +111,54 @@ class RolloutSpec(Written):
 class Overridable(Written):
     """What `defaults`, `spec` and overrides have in common."""
 
-    model_type: Literal["openSource", "fineTune"] | None = None
-    is_deployed_previously: bool | None = Field(
-        default=None, description="Default true: the vendor wants the first by hand."
+    model_type: Literal["openSource", "fineTune"] | None = Field(
+        default=None, description="Where the model comes from."
     )
-    hyper_parameters: HyperParameters | None = None
-    scaling_parameters: ScalingParameters | None = None
-    device_type: DeviceType | None = None
-    optimization_info: OptimizationInfo | None = None
-    rollout: RolloutSpec | None = None
+    is_deployed_previously: bool | None = Field(
+        default=None,
+        description="Whether the model was deployed before. Default true: the vendor wants the first deployment by hand.",
+    )
+    hyper_parameters: HyperParameters | None = Field(default=None, description="How the model answers.")
+    scaling_parameters: ScalingParameters | None = Field(default=None, description="How many replicas, and when.")
+    device_type: DeviceType | None = Field(default=None, description="The machine that each replica runs on.")
+    optimization_info: OptimizationInfo | None = Field(
+        default=None, description="How the model is made faster or smaller before it is deployed."
+    )
+    rollout: RolloutSpec | None = Field(
+        default=None, description="How the program brings it about; never sent to the platform."
+    )
 
 
 class Override(Overridable):
     """What differs in one environment; merged by RFC 7396, so null deletes."""
 
     model_id: Id | None = Field(default=None, description="The platform's id, as cm-….")
-    name: str | None = Field(default=None, min_length=1, max_length=256, description="What the platform shows.")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=256, description="What the platform shows. Default metadata.name."
+    )
 
 
 class Spec(Override):
-    environments: dict[Name, Any] | None = Field(default=None, description="Where it goes, and what differs there.")
+    """What should run, in every environment that is named."""
+
+    environments: dict[Name, Any] | None = Field(
+        default=None,
+        description="Where it goes, and what differs there: a name of an environment -> an override, often {}. "
+        "May be left out where the project has one environment.",
+    )
 
 
 class ManifestMetadata(Written):
-    name: Name
-    labels: dict[str, str] = Field(default_factory=dict)
+    """How the program calls it."""
+
+    name: Name = Field(description="Its name in plans and in the state; its address is environment/name.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Text for selecting, as -l team=support.")
 
 
 class ModelDeployment(Written):
     """One model, in one or several environments."""
 
-    api_version: Literal["reconciler/v1"]
-    kind: Literal["ModelDeployment"]
-    metadata: ManifestMetadata
-    spec: Spec
+    api_version: Literal["reconciler/v1"] = Field(description="The version of this format.")
+    kind: Literal["ModelDeployment"] = Field(description="What the document describes.")
+    metadata: ManifestMetadata = Field(description="How the program calls it.")
+    spec: Spec = Field(description="What should run, in every environment that is named.")

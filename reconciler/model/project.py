@@ -12,37 +12,64 @@ from reconciler.model.manifest import Name, Overridable, Written
 class ApiKey(Written):
     """Where the API key is found, never the key: exactly one of the two."""
 
-    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    file: Annotated[str, StringConstraints(min_length=1)] | None = None
+    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+        default=None, description="The environment variable that holds the key."
+    )
+    file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="The file that holds the key, as a mounted secret."
+    )
 
 
 class RateLimitSpec(Written):
-    per_minute: int = Field(default=60, ge=0, le=100_000)
-    per_hour: int = Field(default=1800, ge=0, le=1_000_000)
+    """Calls that start a job, per host; 0 switches a window off."""
+
+    per_minute: int = Field(default=60, ge=0, le=100_000, description="Calls in any 60 seconds.")
+    per_hour: int = Field(default=1800, ge=0, le=1_000_000, description="Calls in any 3,600 seconds.")
 
 
 class EnvironmentSpec(Written):
+    """One platform host, with a state of its own."""
+
     host: str = Field(min_length=1, description="A host name or URL of the platform.")
-    api_key: ApiKey
+    api_key: ApiKey = Field(description="Where the API key is found, never the key: {env: NAME} or {file: PATH}.")
     ca_file: str | None = Field(default=None, description="Authority for the host's certificate, PEM.")
     prune: bool = Field(default=False, description="Undeploy what has no manifest any more.")
-    rate_limit: RateLimitSpec = Field(default_factory=RateLimitSpec)
+    rate_limit: RateLimitSpec = Field(
+        default_factory=RateLimitSpec, description="Calls that start a job, at most; 0 switches a window off."
+    )
     defaults: Overridable | None = Field(default=None, description="Values for every manifest in this environment.")
 
 
 class PlatformSpec(Written):
     """Widens what is accepted when the vendor adds a device, a range or a field."""
 
-    device_types: list[str] = Field(default_factory=list)
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
-    extra_fields: list[str] = Field(default_factory=list)
+    device_types: list[str] = Field(default_factory=list, description="Device types beyond those known.")
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=dict,
+        description="A field inside spec, as hyperParameters.maxTokens -> the lowest and the highest value accepted.",
+    )
+    extra_fields: list[str] = Field(
+        default_factory=list,
+        description="Fields inside spec that are not known, as hyperParameters.minP; sent as written.",
+    )
 
 
 class Project(Written):
-    api_version: Literal["reconciler/v1"]
-    kind: Literal["Project"]
-    manifests: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default=["manifests/"], min_length=1)
-    ignore: list[str] = Field(default_factory=list)
-    state: Annotated[str, StringConstraints(min_length=1)] = ".reconciler"
-    platform: PlatformSpec = Field(default_factory=PlatformSpec)
-    environments: dict[Name, EnvironmentSpec] = Field(min_length=1)
+    """The operator's file, reconciler.yaml: environments, where manifests lie, where the state is kept."""
+
+    api_version: Literal["reconciler/v1"] = Field(description="The version of this format.")
+    kind: Literal["Project"] = Field(description="What the document describes.")
+    manifests: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        default=["manifests/"], min_length=1, description="Folders that are read, at any depth."
+    )
+    ignore: list[str] = Field(
+        default_factory=list, description='Globs of files that are not read, as "**/values.yaml".'
+    )
+    state: Annotated[str, StringConstraints(min_length=1)] = Field(
+        default=".reconciler", description="A folder or a URL; each environment has its own state inside."
+    )
+    platform: PlatformSpec = Field(
+        default_factory=PlatformSpec,
+        description="Widens what is accepted when the vendor adds a device, a range or a field.",
+    )
+    environments: dict[Name, EnvironmentSpec] = Field(min_length=1, description="Name -> one platform host.")
