@@ -5,7 +5,6 @@ Text begins each diagnostic with `file:line:column: severity code: message`, the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.diagnostics import Diagnostic, Position, Severity, errors_in
@@ -73,16 +72,15 @@ def _quoted(position: Position, data: bytes, style: Style) -> Iterator[str]:
     yield style.paint(f"{_INDENT}{' ' * len(number)} | ", "dim") + " " * columns_of(before) + caret
 
 
-def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
-    """For machines: the same facts; `line` and `column` count from 1 and are null where there is no place."""
+def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> dict[str, Json]:
+    """The same facts as JSON values; `line` and `column` count from 1 and are null where there is no place."""
     errors = len(errors_in(diagnostics))
-    document = {
+    return {
         "format": FORMAT,
         "errors": errors,
         "warnings": len(diagnostics) - errors,
         "diagnostics": [_object(one) for one in diagnostics],
     }
-    return f"{json.dumps(document, indent=2)}\n"
 
 
 def _object(one: Diagnostic) -> Json:

@@ -68,16 +68,15 @@ def summary(plan: Plan) -> str:
     return f"Plan: {plan.environment}: {', '.join(parts)}."
 
 
-def plan_json(plans: Sequence[Plan]) -> str:
+def plans_json(plans: Sequence[Plan]) -> dict[str, Json]:
     """Every plan in the format of plan files, in a list however many there are, with how many changes have each action."""
     from reconciler.plan.codec import LIST_FORMAT, plan_value
 
-    value = {
+    return {
         "format": LIST_FORMAT,
         "counts": {plan.environment: {str(action): n for action, n in plan.counts().items()} for plan in plans},
         "plans": [plan_value(plan) for plan in plans],
     }
-    return f"{json.dumps(value, indent=1)}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from reconciler.errors import ReconcilerError
 from reconciler.model.applied import Accepted, Applied, Entry, Situation, address_of, situation_of
 from reconciler.model.events import Event, Happened
 from reconciler.model.run import Ended, Result, RunReport
@@ -104,6 +105,10 @@ def run_text(report: RunReport, style: Style) -> str:
             lines.append(style.paint(f"{heading}:", colour))
             lines += [line for result in results for line in _result(result, style)]
             lines.append("")
+    lines += [line for problem in report.problems for line in _problem(problem, style)]
+    lines += [safe(note) for note in report.notes]
+    if report.problems or report.notes:
+        lines.append("")
     steps = list(_next_steps(report))
     if steps:
         lines += ["Next:", *(f"  {safe(step)}" for step in steps), ""]
@@ -130,6 +135,12 @@ def _result(result: Result, style: Style) -> Iterator[str]:
     yield f"  {style.paint(symbol, colour)} {safe(result.address)}  {result.action}{job}{status}{took}"
     if result.detail:
         yield f"      {safe(result.detail)}"
+
+
+def _problem(problem: ReconcilerError, style: Style) -> Iterator[str]:
+    yield style.paint(safe(str(problem)), "red")
+    if problem.next_step:
+        yield f"  {safe(problem.next_step)}"
 
 
 def _next_steps(report: RunReport) -> Iterator[str]:

@@ -1,0 +1,248 @@
+"""How deployments stand (`status`), why (`explain`) and what was tried (`history`), as text and as JSON values.
+
+`now` is given by the caller; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from enum import Enum
+
+from reconciler.model.applied import Accepted, Applied, Attempt, Entry, address_of
+from reconciler.model.plan import Action
+from reconciler.model.values import Json
+from reconciler.report.style import Style, duration, safe
+from reconciler.report.tables import table
+from reconciler.status import DeploymentStatus, Explanation, Gate, Health, Phase, Stand, Sync, error_of, phase_of
+
+STATUS_FORMAT = "reconciler/status/v1"
+EXPLAIN_FORMAT = "reconciler/explain/v1"
+HISTORY_FORMAT = "reconciler/history/v1"
+
+Selected = Sequence[tuple[Applied, Sequence[Entry]]]
+
+_NARROW = ("ADDRESS", "SYNC", "HEALTH", "OPERATION", "DOCK STATUS ID", "AGE", "COMMIT")
+_WIDE = ("ADDRESS", "MODEL ID", "SYNC", "HEALTH", "OPERATION", "DOCK STATUS ID", "DOCK STATUS")
+_WIDE_REST = ("AGE", "LIVE SINCE (UTC)", "COMMIT", "AUTHOR", "MANIFEST", "NEXT")
+_HISTORY = ("ADDRESS", "STARTED (UTC)", "ATTEMPT", "CALL", "GEN", "ENDED", "DOCK STATUS ID", "TOOK", "COMMIT", "AUTHOR")
+
+_GOOD = {Sync.SYNCED, Health.HEALTHY, Phase.SUCCEEDED}
+_BAD = {Health.DEGRADED, Health.MISSING, Phase.FAILED}
+_SIGNS = {Stand.PASSED: ("✓", "green"), Stand.WAITING: ("…", "blue"), Stand.BLOCKED: ("✗", "red")}
+
+
+def status_text(rows: Sequence[DeploymentStatus], style: Style, *, now: datetime, wide: bool = False) -> str:
+    """A table, the last errors below it, and a summary line that can be grepped."""
+    if not rows:
+        return "Status: nothing is deployed and nothing is wanted.\n"
+    if wide:
+        text = table((*_WIDE, *_WIDE_REST), [_wide(row, now) for row in rows])
+    else:
+        text = table(_NARROW, [_narrow(row, now) for row in rows])
+    blocks = [text, *("".join(lines) for lines in (list(_errors(rows, style)),) if lines)]
+    return "\n".join([*blocks, f"{style.paint(status_summary(rows), 'bold')}\n"])
+
+
+def status_summary(rows: Sequence[DeploymentStatus]) -> str:
+    """`Status: 5 deployments: 4 Synced, 1 OutOfSync; 4 Healthy, 1 Degraded.`"""
+    synced = _counted(Sync, Counter(row.sync for row in rows))
+    healthy = _counted(Health, Counter(row.health for row in rows))
+    deployments = "deployment" if len(rows) == 1 else "deployments"
+    return f"Status: {len(rows)} {deployments}: {synced}; {healthy}."
+
+
+def _counted(axis: type[Enum], counts: Counter[Sync] | Counter[Health]) -> str:
+    return ", ".join(f"{counts[word]} {word.value}" for word in axis if counts[word])  # type: ignore[index] # its own words
+
+
+def status_json(rows: Sequence[DeploymentStatus]) -> dict[str, Json]:
+    """The same facts as JSON values (schemas/status.json); times are UTC in ISO 8601."""
+    return {"format": STATUS_FORMAT, "deployments": [_plain(row) for row in rows]}
+
+
+def _narrow(row: DeploymentStatus, now: datetime) -> tuple[str, ...]:
+    return (
+        row.address,
+        row.sync,
+        row.health,
+        row.operation,
+        row.dock_status_id or "-",
+        _age(row.since, now),
+        _commit(row.commit),
+    )
+
+
+def _wide(row: DeploymentStatus, now: datetime) -> tuple[str, ...]:
+    return (
+        row.address,
+        row.model_id or "-",
+        row.sync,
+        row.health,
+        row.operation,
+        row.dock_status_id or "-",
+        row.dock_status or "-",
+        _age(row.since, now),
+        _moment(row.live_since),
+        _commit(row.commit),
+        row.author or "-",
+        row.manifest or "-",
+        row.action if row.action is not Action.NONE else "-",
+    )
+
+
+def _errors(rows: Sequence[DeploymentStatus], style: Style) -> Iterator[str]:
+    for row in rows:
+        if row.error is not None:
+            yield f"{style.paint(safe(row.address), 'red')}: {safe(row.error)}\n"
+
+
+def explain_text(explanation: Explanation, style: Style, *, now: datetime) -> str:
+    """The three axes, every gate in order, the next step and the command for it."""
+    status = explanation.status
+    lines = [
+        style.paint(f"{safe(status.address)}  {safe(status.model_id)}".rstrip(), "bold"),
+        f"  sync       {_painted(status.sync, style)}",
+        f"  health     {_painted(status.health, style)}",
+        f"  operation  {_painted(status.operation, style)}{_since(status, now)}",
+    ]
+    if status.dock_status_id:
+        lines.append(f"  job        {safe(status.dock_status_id)}  {safe(status.dock_status or '')}".rstrip())
+    if status.commit:
+        lines.append(f"  commit     {safe(status.commit)}" + (f"  {safe(status.author)}" if status.author else ""))
+    if status.error:
+        lines.append(f"  error      {style.paint(safe(status.error), 'red')}")
+    lines += [f"  plan       {status.action}: {safe(status.detail)}", "", "Gates:"]
+    lines += [_gate(gate, style) for gate in explanation.gates]
+    lines += ["", f"Next: {safe(explanation.next_step)}"]
+    if explanation.command:
+        lines.append(f"  {style.paint(safe(explanation.command), 'cyan')}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _gate(gate: Gate, style: Style) -> str:
+    sign, colour = _SIGNS[gate.stand]
+    return f"  {style.paint(sign, colour)} {gate.name}: {safe(gate.detail)}"
+
+
+def _since(status: DeploymentStatus, now: datetime) -> str:
+    return f", {_age(status.since, now)} ago" if status.since is not None else ""
+
+
+def explain_json(explanation: Explanation) -> dict[str, Json]:
+    """The same facts as JSON values."""
+    return {
+        "format": EXPLAIN_FORMAT,
+        "status": _plain(explanation.status),
+        "gates": [_plain(gate) for gate in explanation.gates],
+        "nextStep": explanation.next_step,
+        "command": explanation.command,
+    }
+
+
+def history_text(selected: Selected, style: Style, *, now: datetime) -> str:
+    """One line for each attempt that the state remembers, oldest first, and the errors below."""
+    attempts = list(_attempts(selected))
+    if not attempts:
+        return "History: the state remembers no attempt.\n"
+    rows = [_history_row(address, attempt, now, is_last=is_last) for address, attempt, is_last in attempts]
+    errors = [
+        f"{style.paint(safe(address), 'red')} {attempt.id}: {safe(error)}\n"
+        for address, attempt, _ in attempts
+        if (error := error_of(attempt)) is not None
+    ]
+    return "\n".join([table(_HISTORY, rows), *(["".join(errors)] if errors else [])])
+
+
+def history_json(selected: Selected) -> dict[str, Json]:
+    """The same facts as JSON values. Bodies and replies are in the state file."""
+    return {
+        "format": HISTORY_FORMAT,
+        "attempts": [_attempt(address, attempt, is_last=is_last) for address, attempt, is_last in _attempts(selected)],
+    }
+
+
+def _attempts(selected: Selected) -> Iterator[tuple[str, Attempt, bool]]:
+    for applied, entries in selected:
+        names = Counter(entry.name for entry in applied.entries.values())
+        found = [
+            (attempt.started_at, address_of(applied.environment, entry, replaced=names[entry.name] > 1), attempt, entry)
+            for entry in entries
+            for attempt in entry.attempts
+        ]
+        for _, address, attempt, entry in sorted(found, key=lambda one: (one[0], one[1], one[2].id)):
+            yield address, attempt, attempt is entry.last
+
+
+def _history_row(address: str, attempt: Attempt, now: datetime, *, is_last: bool) -> tuple[str, ...]:
+    end = attempt.ended_at
+    return (
+        address,
+        _moment(attempt.started_at),
+        attempt.id,
+        attempt.operation,
+        str(attempt.generation),
+        phase_of(attempt, is_last=is_last),
+        _dock_status_id(attempt) or "-",
+        duration(((end or now) - attempt.started_at).total_seconds()) + ("" if end else " so far"),
+        _commit(attempt.provenance.commit),
+        attempt.provenance.author or "-",
+    )
+
+
+def _attempt(address: str, attempt: Attempt, *, is_last: bool) -> dict[str, Json]:
+    return {
+        "address": address,
+        "attempt": attempt.id,
+        "call": str(attempt.operation),
+        "generation": attempt.generation,
+        "operation": str(phase_of(attempt, is_last=is_last)),
+        "dockStatusId": _dock_status_id(attempt),
+        "startedAt": _json_of(attempt.started_at),
+        "endedAt": _json_of(attempt.ended_at),
+        "digest": attempt.digest,
+        "commit": attempt.provenance.commit,
+        "author": attempt.provenance.author,
+        "dirty": attempt.provenance.dirty,
+        "manifest": attempt.manifest,
+        "decidedBy": attempt.decided,
+        "error": error_of(attempt),
+    }
+
+
+def _dock_status_id(attempt: Attempt) -> str | None:
+    return attempt.outcome.dock_status_id if isinstance(attempt.outcome, Accepted) else None
+
+
+def _plain(value: DeploymentStatus | Gate) -> dict[str, Json]:
+    """A flat dataclass as a JSON object in camelCase; every field is there."""
+    return {_camel(field.name): _json_of(getattr(value, field.name)) for field in fields(value)}
+
+
+def _json_of(value: Json) -> Json:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return str(value) if isinstance(value, Enum) else value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _painted(word: Sync | Health | Phase, style: Style) -> str:
+    return style.paint(word, "green" if word in _GOOD else "red" if word in _BAD else "yellow")
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    return duration((now - since).total_seconds()) if since is not None else "-"
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at is not None else "-"
+
+
+def _commit(commit: str | None) -> str:
+    return commit[:12] if commit else "-"

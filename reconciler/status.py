@@ -1,0 +1,473 @@
+"""How each deployment stands, and why: the three axes and `explain`, derived from a plan and the state it was made from.
+
+Pure. `report.status_text` renders what comes out of here; `cli` calls both. The plan must be one of the whole environment
+(no selection), made from the same `applied`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from enum import StrEnum
+
+from reconciler.errors import UsageError
+from reconciler.model.applied import (
+    Accepted,
+    Applied,
+    Attempt,
+    Entry,
+    NotProcessed,
+    NotSent,
+    Operation,
+    Situation,
+    Unanswered,
+    Unknown,
+    reference_digest,
+    situation_of,
+)
+from reconciler.model.plan import Action, Change, Plan, Reason
+
+
+class Sync(StrEnum):
+    """Whether what was last applied is what the manifests say."""
+
+    SYNCED = "Synced"
+    OUT_OF_SYNC = "OutOfSync"
+    UNKNOWN = "Unknown"
+
+
+class Health(StrEnum):
+    """How the deployment itself is, as far as its jobs tell: no public call reads it."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    MISSING = "Missing"
+    SUSPENDED = "Suspended"
+    UNKNOWN = "Unknown"
+
+
+class Phase(StrEnum):
+    """The axis "operation": how the last one ended, or where the next one is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    SUPERSEDED = "Superseded"
+    CANCELLED = "Cancelled"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentStatus:
+    """One address on the three axes, with what a person asks next.
+
+    `reason` and `detail` are the plan's. `since` is when `operation` began: the end of the last attempt, its start while its job
+    runs, None for what was never tried. `live_since` is when the last confirmed spec went live. `commit` is that of the last
+    attempt. `error` is the platform's, or our, last bad word about it; None when there is none.
+    """
+
+    address: str
+    environment: str
+    name: str
+    model_id: str
+    model_type: str | None
+    sync: Sync
+    health: Health
+    operation: Phase
+    action: Action
+    reason: Reason
+    detail: str
+    call: Operation | None = None
+    generation: int = 0
+    dock_status_id: str | None = None
+    dock_status: str | None = None
+    since: datetime | None = None
+    live_since: datetime | None = None
+    commit: str | None = None
+    author: str | None = None
+    manifest: str | None = None
+    error: str | None = None
+
+
+class Stand(StrEnum):
+    """What one gate says."""
+
+    PASSED = "passed"
+    WAITING = "waiting"  # opens by itself, or with the next apply
+    BLOCKED = "blocked"  # a person must do something
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One thing that must hold before a change is made. `command` is what opens it, where a command can."""
+
+    name: str
+    stand: Stand
+    detail: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a deployment is as it is. `gates` are in the order in which they are asked; `next_step` is a sentence."""
+
+    status: DeploymentStatus
+    change: Change
+    gates: tuple[Gate, ...]
+    next_step: str
+    command: str | None
+
+
+def statuses(plan: Plan, applied: Applied) -> tuple[DeploymentStatus, ...]:
+    """Every address of the plan, sorted by address."""
+    return tuple(status_of(change, applied) for change in plan.changes)
+
+
+def status_of(change: Change, applied: Applied) -> DeploymentStatus:
+    """One address."""
+    entry = applied.entries.get(change.model_id)
+    last, live = (entry.last, entry.live) if entry else (None, None)
+    job, dock_status = _job(entry)
+    return DeploymentStatus(
+        address=change.address,
+        environment=change.environment,
+        name=change.name,
+        model_id=change.model_id,
+        model_type=change.model_type,
+        sync=_sync(change, entry),
+        health=_health(change, entry, applied),
+        operation=_phase(change, entry, applied),
+        action=change.action,
+        reason=change.reason,
+        detail=change.detail,
+        call=last.operation if last else None,
+        generation=entry.generation if entry else 0,
+        dock_status_id=job,
+        dock_status=dock_status,
+        since=(last.ended_at or last.started_at) if last else live.since if live else None,
+        live_since=live.since if live else None,
+        commit=last.provenance.commit if last else live.commit if live else None,
+        author=last.provenance.author if last else None,
+        manifest=change.position.file if change.position else change.metadata.manifest,
+        error=error_of(last) if last is not None and situation_of(entry) is not Situation.LIVE else None,
+    )
+
+
+def phase_of(attempt: Attempt, *, is_last: bool = True) -> Phase:
+    """How one attempt ended. One whose job was running when another was sent is Superseded."""
+    match attempt.outcome:
+        case Accepted(status="SUCCESS"):
+            return Phase.SUCCEEDED
+        case Accepted(status="FAILED"):
+            return Phase.FAILED
+        case Accepted() if not is_last:
+            return Phase.SUPERSEDED
+        case Accepted(timed_out=True):
+            return Phase.TIMED_OUT
+        case Accepted():
+            return Phase.RUNNING
+        case NotSent() if attempt.decided is not None:
+            return Phase.CANCELLED
+        case NotSent() | NotProcessed():
+            return Phase.FAILED
+        case Unanswered() | Unknown():
+            return Phase.UNKNOWN
+
+
+def error_of(attempt: Attempt) -> str | None:
+    """What went wrong with an attempt, in a sentence; None when nothing did."""
+    match attempt.outcome:
+        case Accepted(status="FAILED", detail=detail):
+            return detail or "the job ended with FAILED and gave no reason"
+        case Accepted(timed_out=True):
+            return "its job was not over when time was up; it may still be running"
+        case NotProcessed(status_code=code, message=message):
+            return f"HTTP {code}: {message}"
+        case NotSent(error=error):
+            return f"not sent: {error}"
+        case Unknown(reason=reason):
+            return f"outcome unknown: {reason}"
+        case Unanswered():
+            return "outcome unknown: no reply was recorded"
+        case Accepted():
+            return None
+
+
+def _job(entry: Entry | None) -> tuple[str | None, str | None]:
+    """The dock status id and dock status to show: the last attempt's, else that of what is live."""
+    if entry is None:
+        return None, None
+    if entry.last is not None and isinstance(entry.last.outcome, Accepted):
+        return entry.last.outcome.dock_status_id, entry.last.outcome.status
+    return (entry.live.dock_status_id, "SUCCESS") if entry.live and entry.live.dock_status_id else (None, None)
+
+
+def _sync(change: Change, entry: Entry | None) -> Sync:
+    if change.action is Action.HOLD or change.reason in {Reason.BROKEN, Reason.SEND_AGAIN}:
+        return Sync.UNKNOWN
+    if change.digest is None:  # no manifest
+        return Sync.OUT_OF_SYNC
+    if change.action is Action.NONE and change.reason is Reason.UNCHANGED:
+        return Sync.SYNCED
+    is_live = situation_of(entry) is Situation.LIVE and entry is not None and reference_digest(entry) == change.digest
+    return Sync.SYNCED if is_live and change.action is Action.NONE else Sync.OUT_OF_SYNC
+
+
+# What the row of the classification table says of the deployment's health; LIVE and REFUSED look closer below.
+_HEALTH: Mapping[Situation, Health] = {
+    Situation.ABSENT: Health.MISSING,
+    Situation.LIVE: Health.HEALTHY,
+    Situation.RUNNING: Health.PROGRESSING,
+    Situation.REFUSED: Health.HEALTHY,
+    Situation.FAILED: Health.DEGRADED,
+    Situation.UNKNOWN: Health.UNKNOWN,
+}
+
+
+def _health(change: Change, entry: Entry | None, applied: Applied) -> Health:
+    situation = situation_of(entry)
+    if change.reason is Reason.SUSPENDED or (entry is not None and _is_suspended(change, entry, applied)):
+        return Health.SUSPENDED
+    if situation is Situation.REFUSED and (entry is None or entry.live is None):
+        return Health.MISSING
+    if situation is Situation.RUNNING and _timed_out(entry):
+        return Health.UNKNOWN  # nobody watches the job any more
+    if situation is Situation.LIVE and entry is not None and entry.live is not None and entry.live.how == "adopted":
+        return Health.UNKNOWN  # its values were taken on trust
+    return _HEALTH[situation]
+
+
+def _is_suspended(change: Change, entry: Entry, applied: Applied) -> bool:
+    """Suspended with nothing to hold back. A suspension that ends at some time shows only while it holds something back:
+    whether it has lapsed depends on the clock, and the plan has read it.
+    """
+    holds = [hold for hold in (entry.suspension, applied.suspension) if hold is not None and hold.until is None]
+    return bool(holds) and change.action is Action.NONE
+
+
+def _timed_out(entry: Entry | None) -> bool:
+    last = entry.last if entry else None
+    return last is not None and isinstance(last.outcome, Accepted) and last.outcome.timed_out
+
+
+def _phase(change: Change, entry: Entry | None, applied: Applied) -> Phase:
+    last = entry.last if entry else None
+    if last is not None and isinstance(last.outcome, Unanswered) and _is_being_sent(last, applied):
+        return Phase.RUNNING
+    situation = situation_of(entry)
+    if situation in {Situation.RUNNING, Situation.UNKNOWN} and last is not None:
+        return phase_of(last)
+    if change.action in {Action.DEPLOY, Action.REDEPLOY, Action.UNDEPLOY, Action.ADOPT, Action.RENAME}:
+        return Phase.PENDING
+    if situation is Situation.REFUSED and change.reason is Reason.UNCHANGED:
+        return Phase.CANCELLED  # the refused change was withdrawn
+    if situation is Situation.LIVE:
+        return Phase.SUCCEEDED
+    return phase_of(last) if last is not None else Phase.PENDING
+
+
+def _is_being_sent(last: Attempt, applied: Applied) -> bool:
+    return applied.lock is not None and applied.lock.epoch == last.epoch
+
+
+def find(plan: Plan, address: str) -> Change:
+    """The change at an address. Raises UsageError with a did-you-mean."""
+    by_address = {change.address: change for change in plan.changes}
+    change = by_address.get(address)
+    if change is not None:
+        return change
+    names = {one.name: one.address for one in plan.changes}
+    close = get_close_matches(address, [*by_address, *names], n=1)
+    did_you_mean = (
+        f"Did you mean {names.get(close[0], close[0])}?" if close else "`reconciler status` lists the addresses."
+    )
+    raise UsageError(f"{plan.environment} has no {address}.", next_step=did_you_mean)
+
+
+def explain(plan: Plan, applied: Applied, address: str) -> Explanation:
+    """Every gate between one deployment and its next change. Raises UsageError for an unknown address."""
+    change = find(plan, address)
+    case = _Case(change=change, plan=plan, applied=applied, entry=applied.entries.get(change.model_id))
+    gates = tuple(gate(case) for gate in GATES)
+    blocked = next((gate for gate in gates if gate.stand is Stand.BLOCKED), None)
+    waiting = next((gate for gate in gates if gate.stand is Stand.WAITING), None)
+    next_step, command = _next_step(change, blocked, waiting)
+    return Explanation(
+        status=status_of(change, applied), change=change, gates=gates, next_step=next_step, command=command
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What a gate may look at."""
+
+    change: Change
+    plan: Plan
+    applied: Applied
+    entry: Entry | None
+
+
+def _gate_binding(case: _Case) -> Gate:
+    bound = case.applied.binding.origin
+    if bound == case.plan.origin:
+        return Gate(name="bound", stand=Stand.PASSED, detail=f"the state belongs to {bound}")
+    detail = f"the state belongs to {bound}, and the project file says {case.plan.origin}"
+    return Gate(
+        name="bound",
+        stand=Stand.BLOCKED,
+        detail=detail,
+        command=f"reconciler apply -e {case.plan.environment} --rebind",
+    )
+
+
+def _gate_manifest(case: _Case) -> Gate:
+    change = case.change
+    if change.reason is Reason.BROKEN:
+        return Gate(name="manifest", stand=Stand.BLOCKED, detail=change.detail, command="reconciler validate")
+    if change.position is not None and change.digest is not None:
+        return Gate(name="manifest", stand=Stand.PASSED, detail=f"valid, {change.position.file}:{change.position.line}")
+    if change.action is Action.UNDEPLOY:
+        return Gate(name="manifest", stand=Stand.PASSED, detail=change.detail)
+    if change.reason in {Reason.ORPHAN, Reason.PROTECTED}:
+        command = f"reconciler undeploy {change.address}"
+        return Gate(name="manifest", stand=Stand.BLOCKED, detail=change.detail, command=command)
+    return Gate(name="manifest", stand=Stand.PASSED, detail="none; nothing new is wanted of it")
+
+
+def _gate_suspension(case: _Case) -> Gate:
+    entry, change = case.entry, case.change
+    if change.reason is Reason.SUSPENDED:
+        own = entry is not None and entry.suspension is not None
+        command = f"reconciler resume {change.address if own else change.environment}"
+        return Gate(name="not suspended", stand=Stand.BLOCKED, detail=change.detail, command=command)
+    return Gate(name="not suspended", stand=Stand.PASSED, detail="nobody has suspended it")
+
+
+def _gate_quarantine(case: _Case) -> Gate:
+    change = case.change
+    if change.reason is Reason.QUARANTINED:
+        command = f"reconciler retry {change.address}"
+        return Gate(name="not quarantined", stand=Stand.BLOCKED, detail=change.detail, command=command)
+    quarantine = case.entry.quarantine if case.entry else None
+    other = "another spec is quarantined, not this one" if quarantine is not None else "it is not in quarantine"
+    return Gate(name="not quarantined", stand=Stand.PASSED, detail=other)
+
+
+def _gate_outcome(case: _Case) -> Gate:
+    change = case.change
+    if change.action is not Action.HOLD:
+        return Gate(name="outcome known", stand=Stand.PASSED, detail="how the last attempt ended is known, or will be")
+    last = case.entry.last if case.entry else None
+    if last is not None and isinstance(last.outcome, Unanswered) and _is_being_sent(last, case.applied):
+        return Gate(name="outcome known", stand=Stand.WAITING, detail=change.detail)
+    command = f"reconciler resolve {change.address} --dock-status-id ds-… | --it-happened | --it-did-not | --send-again"
+    return Gate(name="outcome known", stand=Stand.BLOCKED, detail=change.detail, command=command)
+
+
+def _gate_job(case: _Case) -> Gate:
+    change = case.change
+    if change.job is None:
+        return Gate(name="no job runs", stand=Stand.PASSED, detail="no job of it is running")
+    command = f"reconciler status -e {change.environment} --wait"
+    return Gate(name="no job runs", stand=Stand.WAITING, detail=f"{change.job} is running", command=command)
+
+
+def _gate_dependencies(case: _Case) -> Gate:
+    change = case.change
+    if not change.waits_for:
+        needs = ", ".join(change.rollout.depends_on)
+        return Gate(name="dependencies", stand=Stand.PASSED, detail=f"satisfied: {needs}" if needs else "it has none")
+    said = ", ".join(f"{edge.address} ({edge.because})" for edge in change.waits_for)
+    addresses = {edge.address for edge in change.waits_for}
+    stuck = [c for c in case.plan.changes if c.address in addresses and _is_stuck(c)]
+    if not stuck:
+        return Gate(name="dependencies", stand=Stand.WAITING, detail=f"waits for {said}")
+    detail = f"waits for {said}; {stuck[0].address}: {stuck[0].detail}"
+    return Gate(
+        name="dependencies", stand=Stand.BLOCKED, detail=detail, command=f"reconciler explain {stuck[0].address}"
+    )
+
+
+def _gate_wave(case: _Case) -> Gate:
+    change = case.change
+    wave = change.rollout.wave
+    if not change.action.sends or change.action is Action.UNDEPLOY:
+        return Gate(name="wave", stand=Stand.PASSED, detail=f"wave {wave}")
+    earlier = [c for c in case.plan.changes if c.rollout.wave < wave and _holds_a_wave(c)]
+    if not earlier:
+        return Gate(name="wave", stand=Stand.PASSED, detail=f"wave {wave}, and every lower wave is done")
+    first = next((c for c in earlier if _is_stuck(c)), None)
+    detail = f"wave {wave} waits for {len(earlier)} in lower waves, {(first or earlier[0]).address} among them"
+    if first is None:
+        return Gate(name="wave", stand=Stand.WAITING, detail=detail)
+    return Gate(name="wave", stand=Stand.BLOCKED, detail=detail, command=f"reconciler explain {first.address}")
+
+
+def _holds_a_wave(change: Change) -> bool:
+    last = change.action is Action.UNDEPLOY and change.reason is not Reason.MODEL_REPLACED
+    return _is_stuck(change) or (change.action not in {Action.NONE, Action.ADOPT, Action.RENAME} and not last)
+
+
+def _is_stuck(change: Change) -> bool:
+    """Whether it stays as it is until a person does something."""
+    return change.action is Action.HOLD or change.reason in {Reason.SUSPENDED, Reason.QUARANTINED, Reason.BROKEN}
+
+
+def _gate_guards(case: _Case) -> Gate:
+    guards = [guard for guard in case.plan.guards if guard.code != "protected"]
+    if not guards or case.change.action is Action.NONE:
+        return Gate(name="guards", stand=Stand.PASSED, detail="no guard refuses the plan")
+    command = f"reconciler apply -e {case.plan.environment} {guards[0].flag}"
+    return Gate(name="guards", stand=Stand.BLOCKED, detail=guards[0].message, command=command)
+
+
+def _gate_protection(case: _Case) -> Gate:
+    change = case.change
+    if change.replaces is not None and change.rollout.protect:
+        detail = (
+            f"protected: replacing its model would undeploy {change.replaces}; write rollout.protect: false to allow it"
+        )
+        return Gate(name="protection", stand=Stand.BLOCKED, detail=detail)
+    other = next((guard for guard in case.plan.guards if guard.code == "protected"), None)
+    if other is not None and change.action is not Action.NONE:
+        return Gate(name="protection", stand=Stand.BLOCKED, detail=other.message)
+    protected = change.rollout.protect or change.metadata.protect
+    return Gate(
+        name="protection",
+        stand=Stand.PASSED,
+        detail="protected, and nothing undeploys it" if protected else "not protected",
+    )
+
+
+GATES: tuple[Callable[[_Case], Gate], ...] = (
+    _gate_binding,
+    _gate_manifest,
+    _gate_suspension,
+    _gate_quarantine,
+    _gate_outcome,
+    _gate_job,
+    _gate_dependencies,
+    _gate_wave,
+    _gate_protection,
+    _gate_guards,
+)
+
+
+def _next_step(change: Change, blocked: Gate | None, waiting: Gate | None) -> tuple[str, str | None]:
+    apply = f"reconciler apply -e {change.environment}"
+    if blocked is not None:
+        return f"{_sentence(blocked.detail)} A person must decide.", blocked.command
+    if change.action is Action.NONE:
+        return "Nothing is to be done.", None
+    if waiting is not None:
+        return f"{_sentence(waiting.detail)} It goes on by itself in the next apply.", waiting.command or apply
+    return f"The next apply does it: {change.action}.", apply
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}{'' if clause.endswith(('.', '!', '?')) else '.'}"
