@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, StateForeign
 from reconciler.model.applied import Applied, Holder
 from reconciler.model.records import Record
 
@@ -70,7 +70,11 @@ class Store(Protocol):
         ...
 
     def compact(self, seq: int, snapshot: Applied) -> None:
-        """Replace snapshot and log up to `seq` by `snapshot`. Raises as `append`; a failed compaction loses nothing."""
+        """Replace snapshot and log up to `seq` by `snapshot`, which is what they fold to.
+
+        The store gives it the next serial; with nothing appended since the last snapshot it does nothing. Raises as
+        `append`, and StateForeign for another lineage; a failed compaction loses nothing.
+        """
         ...
 
     def lock_run(self, holder: Holder) -> RunLock:
@@ -86,3 +90,16 @@ class RunLock(Protocol):
     """Held until `release`, or until the process dies. Releasing twice is harmless."""
 
     def release(self) -> None: ...
+
+
+def check_successor(before: Applied, seq: int, snapshot: Applied, location: str) -> None:
+    """Whether `snapshot` may take the place of `before`. Raises StateForeign: a wrong one would erase another state."""
+    if (snapshot.environment, snapshot.lineage) != (before.environment, before.lineage):
+        raise StateForeign(
+            f"{location} is the state of {before.environment}, lineage {before.lineage}; it is not replaced by one of"
+            f" {snapshot.environment}, lineage {snapshot.lineage}"
+        )
+    if snapshot.seq != seq:
+        raise StateForeign(
+            f"{location} stands at record {seq}; a snapshot of record {snapshot.seq} does not replace it"
+        )
