@@ -56,7 +56,8 @@ def checked_origin(origin: str) -> str:
     except ValueError as error:
         raise InvalidInput(f"The host {clean(origin, 200)!r} is not an address.") from error
     more = "@" in url.netloc or url.query or url.fragment or url.path not in {"", "/"} or port == 0
-    if url.scheme not in {"https", "http"} or not url.hostname or more:
+    odd = any(char.isspace() or not char.isprintable() for char in origin)  # urlsplit drops some of them silently
+    if url.scheme not in {"https", "http"} or not url.hostname or more or odd:
         raise InvalidInput(f"The host must be like https://agent-platform.example.com, not {clean(origin, 200)!r}.")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise AuthenticationError(

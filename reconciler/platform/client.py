@@ -120,9 +120,11 @@ class HttpPlatform:
 
     async def close(self) -> None:
         """Close what is open. A platform that was given its transport leaves it alone."""
+        if not self._own_transports:
+            return
         opened, self._posts, self._polls = (self._posts, self._polls), None, None
         for transport in opened:
-            if transport is not None and self._own_transports:
+            if transport is not None:
                 with contextlib.suppress(*_BROKEN):
                     await transport.aclose()
 
