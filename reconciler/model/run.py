@@ -73,5 +73,5 @@ class RunReport:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether anything of this run is under way, unknown or not tried."""
-        return bool(self.of(Ended.RUNNING, Ended.UNKNOWN, Ended.SKIPPED, Ended.WAITING))
+        """Whether running it again would go on with something: a job runs, an outcome is unknown, a change was not tried."""
+        return bool(self.of(Ended.RUNNING, Ended.WAITING, Ended.SKIPPED, Ended.UNKNOWN))
