@@ -7,8 +7,8 @@ names an action, or a rule (a function) where the cell needs to look at more tha
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
@@ -92,7 +92,8 @@ def _deploy_or_adopt(case: Case) -> Verdict:
             reason=Reason.ADOPTED,
             detail="rollout.adopt: recorded as live without a call; the manifest's values are taken on trust",
         )
-    return Verdict(action=Action.DEPLOY, reason=Reason.NEW, detail="not in the state")
+    detail = "not in the state" if case.entry is None else "it was undeployed; nothing is live"
+    return Verdict(action=Action.DEPLOY, reason=Reason.NEW, detail=detail)
 
 
 def _undeploy_or_orphan(case: Case) -> Verdict:
@@ -121,6 +122,15 @@ def _redeploy(case: Case) -> Verdict:
     return Verdict(
         action=Action.REDEPLOY, reason=Reason.BODY_CHANGED, detail="the body differs from what was last applied"
     )
+
+
+def _follow_or_replace(case: Case) -> Verdict:
+    """A replace need not wait for the next run: the old model is undeployed once its job is over."""
+    last = case.known.last
+    if not case.replaced or last is None or last.operation is Operation.UNDEPLOY:
+        return _follow(case)
+    detail = f"its name now means another model; {case.known.model_id} is undeployed once its job is over"
+    return Verdict(action=Action.UNDEPLOY, reason=Reason.MODEL_REPLACED, detail=detail)
 
 
 def _follow(case: Case) -> Verdict:
@@ -194,7 +204,7 @@ Rule = Callable[[Case], Verdict | None]
 TABLE: Mapping[Situation, Mapping[Wish, Rule]] = {
     Situation.ABSENT: {Wish.GONE: _nothing, Wish.SAME: _deploy_or_adopt, Wish.OTHER: _deploy_or_adopt},
     Situation.LIVE: {Wish.GONE: _undeploy_or_orphan, Wish.SAME: _unchanged, Wish.OTHER: _redeploy},
-    Situation.RUNNING: {Wish.GONE: _follow, Wish.SAME: _follow, Wish.OTHER: _after_the_job},
+    Situation.RUNNING: {Wish.GONE: _follow_or_replace, Wish.SAME: _follow, Wish.OTHER: _after_the_job},
     Situation.REFUSED: {Wish.GONE: _gone_after_refusal, Wish.SAME: _retry, Wish.OTHER: _equal_to_live_or_redeploy},
     Situation.FAILED: {Wish.GONE: _undeploy_or_orphan, Wish.SAME: _retry, Wish.OTHER: _redeploy_after_failure},
     Situation.UNKNOWN: {Wish.GONE: _hold, Wish.SAME: _hold, Wish.OTHER: _hold},
@@ -206,9 +216,9 @@ def diff(desired: Desired, applied: Applied, *, prune: bool, now: datetime, loca
 
     `applied.lock` must be None unless its holder may be alive. `now` decides only whether suspensions have lapsed.
     """
-    names = _Naming.of(desired, applied)
     wanted = {resource.model_id for resource in desired.resources}
     gone = [entry for entry in applied.entries.values() if entry.model_id not in wanted]
+    names = _Naming.of(desired, gone)
     differ = _Differ(desired=desired, applied=applied, prune=prune, now=now, locate=locate, names=names)
     changes = [differ.of_resource(resource) for resource in desired.resources]
     changes += [change for entry in gone if (change := differ.of_gone(entry)) is not None]
@@ -218,24 +228,26 @@ def diff(desired: Desired, applied: Applied, *, prune: bool, now: datetime, loca
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Naming:
-    """Which entries without a manifest keep their plain address."""
+    """Which entries without a manifest keep their plain address, and which were replaced: same name, other model id."""
 
-    resource_names: frozenset[str]
     ambiguous: frozenset[str]
+    replaced: Mapping[str, Entry]
 
     @classmethod
-    def of(cls, desired: Desired, applied: Applied) -> _Naming:
-        resources = frozenset(resource.name for resource in desired.resources)
-        wanted = {resource.model_id for resource in desired.resources}
-        counted = Counter(entry.name for entry in applied.entries.values() if entry.model_id not in wanted)
-        return cls(resource_names=resources, ambiguous=frozenset(name for name, n in counted.items() if n > 1))
+    def of(cls, desired: Desired, gone: Iterable[Entry]) -> _Naming:
+        names = {resource.name for resource in desired.resources}
+        there = [entry for entry in gone if situation_of(entry) is not Situation.ABSENT]
+        counted = Counter(entry.name for entry in there)
+        return cls(
+            ambiguous=frozenset(name for name, n in counted.items() if n > 1 or name in names),
+            replaced={entry.name: entry for entry in there if entry.name in names},
+        )
 
     def is_replaced(self, entry: Entry) -> bool:
-        """Same name, other model id."""
-        return entry.name in self.resource_names
+        return entry.name in self.replaced
 
     def address(self, environment: str, entry: Entry) -> str:
-        return address_of(environment, entry, replaced=self.is_replaced(entry) or entry.name in self.ambiguous)
+        return address_of(environment, entry, replaced=entry.name in self.ambiguous)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +270,11 @@ class _Differ:
         if verdict is None:
             raise AssertionError("the columns with a manifest always have a verdict")
         verdict = self._asked_again(verdict, entry)
+        if _is_renamed(entry, resource) and verdict.reason is Reason.UNCHANGED and entry is not None:
+            detail = f"was {entry.name}; the body is the same, so nothing is sent"
+            verdict = Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
         verdict = self._held_back(verdict, entry, resource.digest)
+        verdict = self._not_while_broken(verdict, entry, resource)
         return self._change(resource, entry, verdict)
 
     def of_gone(self, entry: Entry) -> Change | None:
@@ -268,7 +284,7 @@ class _Differ:
             return None
         verdict = self._held_back(verdict, entry, None)
         address = self.names.address(self.desired.environment, entry)
-        verdict = self._broken_instead(verdict, address, entry)
+        verdict = self._broken_instead(verdict, entry)
         return Change(
             address=address,
             environment=self.desired.environment,
@@ -282,7 +298,7 @@ class _Differ:
             metadata=entry.metadata,
             job=_running_job(entry),
             attempt=entry.last.id if entry.last else None,
-            hint=_hint_for_gone(verdict, address),
+            hint=_hint_for(verdict, address),
         )
 
     def of_broken(self, seen: set[str]) -> Iterator[Change]:
@@ -320,23 +336,32 @@ class _Differ:
 
     def _held_back(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict:
         """Suspended and quarantined: nothing is sent or recorded; a running job is still followed."""
+        held = self._held(verdict, entry, digest)
+        if held is None or situation_of(entry) is not Situation.RUNNING:
+            return held or verdict
+        return Verdict(
+            action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=f"its job is running; then {held.detail}"
+        )
+
+    def _held(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict | None:
         if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
-            return verdict
+            return None
         suspension = self._in_force(entry.suspension if entry else None) or self._in_force(self.applied.suspension)
         if suspension is not None:
             return Verdict(action=Action.NONE, reason=Reason.SUSPENDED, detail=_say_hold("suspended", suspension))
         quarantine = self._in_force(entry.quarantine if entry else None)
         if quarantine is not None and digest is not None and quarantine.digest == digest:
             return Verdict(action=Action.NONE, reason=Reason.QUARANTINED, detail=_say_hold("quarantined", quarantine))
-        return verdict
+        return None
 
     def _in_force(self, hold: Hold | None) -> Hold | None:
         lapsed = hold is not None and hold.until is not None and hold.until <= self.now
         return None if lapsed else hold
 
-    def _broken_instead(self, verdict: Verdict, address: str, entry: Entry) -> Verdict:
+    def _broken_instead(self, verdict: Verdict, entry: Entry) -> Verdict:
         """While anything in the environment cannot be read, a missing manifest proves nothing."""
-        unreadable = address in self.desired.broken or entry.metadata.manifest in self.desired.broken_files
+        named = f"{self.desired.environment}/{entry.name}"
+        unreadable = named in self.desired.broken or entry.metadata.manifest in self.desired.broken_files
         if unreadable and verdict.action not in {Action.FOLLOW, Action.HOLD}:
             where = entry.metadata.manifest or "its manifest"
             return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=f"{where} has errors")
@@ -345,11 +370,21 @@ class _Differ:
             return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
         return verdict
 
+    def _not_while_broken(self, verdict: Verdict, entry: Entry | None, resource: Resource) -> Verdict:
+        """A name that a broken manifest claims too is left alone, and nothing is renamed: the old name may still be there."""
+        if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
+            return verdict
+        if resource.address in self.desired.broken:
+            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail="another manifest of this name has errors")
+        if _is_renamed(entry, resource) and (self.desired.broken or self.desired.broken_files):
+            detail = "other manifests have errors; nothing is renamed meanwhile"
+            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
+        return verdict
+
     def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict) -> Change:
         metadata = metadata_of(resource)
-        renamed = entry is not None and entry.name != resource.name and situation_of(entry) is not Situation.ABSENT
-        if renamed and verdict.reason is Reason.UNCHANGED and entry is not None:
-            verdict = self._rename(entry, resource)
+        renamed = _is_renamed(entry, resource)
+        frozen = verdict.reason in {Reason.SUSPENDED, Reason.BROKEN}
         sends = verdict.action.sends
         needs_body = sends or verdict.action is Action.ADOPT
         return Change(
@@ -363,7 +398,7 @@ class _Differ:
             model_type=resource.model_type,
             body=resource.body if needs_body else None,
             digest=resource.digest,
-            fields=self._fields(resource, entry) if sends and entry is not None else (),
+            fields=self._fields(resource, entry) if sends else (),
             rollout=resource.rollout,
             metadata=metadata,
             position=resource.origin.position,
@@ -371,25 +406,22 @@ class _Differ:
             attempt=entry.last.id if entry is not None and entry.last else None,
             previous_name=entry.name if renamed and entry is not None else None,
             restarts=sends and entry is not None and entry.live is not None,
-            records=entry is not None and (entry.metadata != metadata or entry.name != resource.name),
-            hint=_hint_for_rename(resource, entry) if sends and renamed and entry is not None else None,
+            records=entry is not None and not frozen and (entry.metadata != metadata or entry.name != resource.name),
+            hint=_hint(verdict, resource, entry),
         )
 
-    def _rename(self, entry: Entry, resource: Resource) -> Verdict:
-        if self.desired.broken or self.desired.broken_files:
-            detail = "other manifests have errors; nothing is renamed meanwhile"
-            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
-        detail = f"was {entry.name}; the body is the same, so nothing is sent"
-        renamed = Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
-        return self._held_back(renamed, entry, resource.digest)
-
-    def _fields(self, resource: Resource, entry: Entry) -> tuple[FieldChange, ...]:
-        before = _spec_before(entry)
+    def _fields(self, resource: Resource, entry: Entry | None) -> tuple[FieldChange, ...]:
+        """Against what the same entry had, or, where it had nothing, against the model that is replaced."""
+        before = _spec_before(entry) if entry is not None else None
+        pairs: list[tuple[str, Json, Json]] = []
+        if before is None and (replaced := self.names.replaced.get(resource.name)) is not None:
+            before = _spec_before(replaced)
+            pairs.append(("modelId", replaced.model_id, resource.model_id))
         if before is None:
             return ()
-        pairs = list(_body_differences(before[1], resource.body))
         if before[0] != resource.model_type:
-            pairs.insert(0, ("modelType", before[0], resource.model_type))
+            pairs.append(("modelType", before[0], resource.model_type))
+        pairs += _body_differences(before[1], resource.body)
         return tuple(self._field(resource, *pair) for pair in pairs)
 
     def _field(self, resource: Resource, path: str, before: Json, after: Json) -> FieldChange:
@@ -409,39 +441,44 @@ def metadata_of(resource: Resource) -> Metadata:
 
 
 def _with_replace_edges(changes: list[Change]) -> Iterator[Change]:
-    """Joins the two halves of each replace by an edge, in the direction that the strategy says."""
-    old = {change.name: change for change in changes if change.reason is Reason.MODEL_REPLACED}
-    new = {change.name: change for change in changes if change.name in old and change.name and _is_named(change)}
+    """Joins the halves of each replace by edges, in the direction that the strategy says."""
+    new = {change.name: change for change in changes if change.digest is not None}
+    old = defaultdict(list)
     for change in changes:
-        if change.reason is Reason.MODEL_REPLACED and change.name in new:
-            yield _old_half(change, new[change.name])
-        elif _is_named(change) and change.name in old:
-            yield _new_half(change, old[change.name])
-        else:
+        if change.digest is None and change.name in new:
+            old[change.name].append(change)
+    for change in changes:
+        if change.name not in old:
             yield change
-
-
-def _is_named(change: Change) -> bool:
-    """Whether a change stands at the plain address of its name."""
-    return change.address == f"{change.environment}/{change.name}" and change.reason is not Reason.MODEL_REPLACED
+        elif change.digest is None:
+            yield _old_half(change, new[change.name])
+        else:
+            yield _new_half(change, old[change.name])
 
 
 def _old_half(old: Change, new: Change) -> Change:
-    """The undeploy: in the wave of the new half, after it unless the strategy turns the edge."""
+    """In the wave of the new half. It goes after it, unless the strategy turns the edge and the new half can follow."""
     rollout = replace(old.rollout, wave=new.rollout.wave, strategy=new.rollout.strategy)
-    waits = new.rollout.strategy is Strategy.DEPLOY_FIRST and not _is_there_already(new)
+    first = new.rollout.strategy is Strategy.UNDEPLOY_FIRST and new.action.sends
+    waits = old.action is Action.UNDEPLOY and not first and not _is_there_already(new)
     edges = (Edge(address=new.address, because=Because.REPLACE),) if waits else ()
-    return replace(old, rollout=rollout, waits_for=edges, replaces=None, position=new.position)
+    return replace(old, rollout=rollout, waits_for=edges, position=new.position)
 
 
-def _new_half(new: Change, old: Change) -> Change:
+def _new_half(new: Change, old: list[Change]) -> Change:
+    """With UndeployFirst it waits for every old half, also for one that is held: two at once is what must not be."""
     waits = new.rollout.strategy is Strategy.UNDEPLOY_FIRST and new.action.sends
-    edges = (Edge(address=old.address, because=Because.REPLACE),) if waits else ()
-    return replace(new, waits_for=edges, replaces=old.address if new.action.sends else None)
+    edges = tuple(Edge(address=change.address, because=Because.REPLACE) for change in old) if waits else ()
+    removed = [change.address for change in old if change.action is Action.UNDEPLOY]
+    return replace(new, waits_for=edges, replaces=removed[0] if removed and new.action.sends else None)
 
 
 def _is_there_already(change: Change) -> bool:
     return change.action in {Action.NONE, Action.RENAME} and change.reason in {Reason.UNCHANGED, Reason.RENAMED}
+
+
+def _is_renamed(entry: Entry | None, resource: Resource) -> bool:
+    return entry is not None and entry.name != resource.name and situation_of(entry) is not Situation.ABSENT
 
 
 def _spec_before(entry: Entry) -> tuple[str | None, str] | None:
@@ -487,10 +524,26 @@ def _say_hold(word: str, hold: Hold) -> str:
     return f"{word} by {hold.who}{until}: {hold.why}"
 
 
-def _hint_for_gone(verdict: Verdict, address: str) -> str | None:
-    if verdict.reason in {Reason.ORPHAN, Reason.PROTECTED}:
-        return f"It keeps running. `reconciler undeploy {address}` removes it, `reconciler forget {address}` only forgets it."
-    return None
+# A next step for each reason that needs one; `{address}` is filled in.
+_HINTS: Mapping[Reason, str] = {
+    Reason.ORPHAN: "It keeps running. `reconciler undeploy {address}` removes it, `reconciler forget {address}` only forgets it.",
+    Reason.PROTECTED: "It keeps running. Lift it with `rollout.protect: false` in its manifest, apply, then delete the manifest.",
+    Reason.OUTCOME_UNKNOWN: "`reconciler explain {address}` tells what to look at, `reconciler resolve {address}` settles it.",
+    Reason.SUSPENDED: "`reconciler resume {address}` ends the suspension.",
+    Reason.QUARANTINED: "Change the manifest, or lift it with `reconciler retry {address}`.",
+    Reason.BROKEN: "`reconciler validate` lists every error.",
+}
+
+
+def _hint(verdict: Verdict, resource: Resource, entry: Entry | None) -> str | None:
+    if verdict.action.sends and entry is not None and _is_renamed(entry, resource):
+        return _hint_for_rename(resource, entry)
+    return _hint_for(verdict, resource.address)
+
+
+def _hint_for(verdict: Verdict, address: str) -> str | None:
+    hint = _HINTS.get(verdict.reason) if verdict.action in {Action.NONE, Action.HOLD} else None
+    return hint.format(address=address) if hint is not None else None
 
 
 def _hint_for_rename(resource: Resource, entry: Entry) -> str | None:

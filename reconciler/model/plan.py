@@ -56,7 +56,6 @@ class Reason(StrEnum):
     SUSPENDED = "suspended"
     QUARANTINED = "quarantined"
     BROKEN = "broken"  # its manifest, or the file it was last seen in, has errors
-    NOT_SELECTED = "notSelected"  # the command's selection leaves it out
 
 
 class Because(StrEnum):

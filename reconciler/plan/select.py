@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from reconciler.errors import UsageError
 from reconciler.model.plan import Action, Change
+from reconciler.plan.edges import is_satisfied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class Selection:
     labels: tuple[tuple[str, str], ...] = ()
 
     def takes(self, change: Change) -> bool:
-        """A replace is selected as a whole: both halves carry the same name."""
+        """Whether a change is asked for by itself; `select` adds the other half of a replace."""
         named = not self.globs or any(
             fnmatchcase(s, glob) for glob in self.globs for s in (change.name, change.address)
         )
@@ -32,34 +33,38 @@ def select(changes: tuple[Change, ...], selection: Selection) -> tuple[Change, .
     """The selected changes. Raises UsageError when nothing matches, or naming what a selected change would wait for."""
     if selection == EVERYTHING:
         return changes
-    taken = tuple(change for change in changes if selection.takes(change))
-    if changes and not taken:
+    chosen = {change.address for change in changes if selection.takes(change)}
+    if changes and not chosen:
         raise UsageError(
             f"the selection matches nothing: {_say(selection)}",
             next_step="`reconciler status` lists the addresses; a glob matches a name or a whole address.",
         )
-    _refuse_missing(taken, [change for change in changes if not selection.takes(change)])
+    chosen |= {change.replaces for change in changes if change.replaces is not None and change.address in chosen}
+    taken = tuple(change for change in changes if change.address in chosen)
+    _refuse_missing(taken, [change for change in changes if change.address not in chosen])
     return taken
 
 
 def _refuse_missing(taken: Iterable[Change], left_out: list[Change]) -> None:
-    pending = {change.address: change for change in left_out if change.action is not Action.NONE}
+    unsettled = {c.address: c for c in left_out if c.action is not Action.NONE or not is_satisfied(c)}
+    in_waves = (c for c in unsettled.values() if c.action is not Action.UNDEPLOY)
+    first = min(in_waves, key=lambda c: (c.rollout.wave, c.address), default=None)
     for change in taken:
         if not change.action.sends:
             continue
         for edge in change.waits_for:
-            if edge.address in pending:
-                raise _missing(change, pending[edge.address], f"it waits for it ({edge.because})")
+            if edge.address in unsettled:
+                raise _missing(change, unsettled[edge.address], f"it waits for it ({edge.because})")
         if change.action is Action.UNDEPLOY:
             continue  # undeploys follow nobody's wave
-        for other in pending.values():
-            if other.rollout.wave < change.rollout.wave and other.action is not Action.UNDEPLOY:
-                raise _missing(change, other, f"its wave {change.rollout.wave} comes after wave {other.rollout.wave}")
+        if first is not None and first.rollout.wave < change.rollout.wave:
+            raise _missing(change, first, f"its wave {change.rollout.wave} comes after wave {first.rollout.wave}")
 
 
 def _missing(change: Change, other: Change, why: str) -> UsageError:
+    state = f"has a pending {other.action}" if other.action is not Action.NONE else f"is {other.reason}"
     return UsageError(
-        f"{change.address} is selected and {other.address} is not, but {why} and it has a pending {other.action}",
+        f"{change.address} is selected and {other.address} is not, but {why} and it {state}",
         next_step=f"Select {other.name} too, or apply it first.",
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from reconciler.model.plan import Action, Because, Change, FieldChange, Plan, Reason
 from reconciler.model.values import Json
-from reconciler.plan.build import UNSATISFIED
+from reconciler.plan.edges import UNSATISFIED
 from reconciler.report.style import Style, safe, value_text
 
 # Symbol and colour of each action; `±` is a replace, which is two changes.
@@ -51,6 +51,7 @@ LEFT_ALONE = {
 }
 
 UNCHANGED = "unchanged"
+_WARNED = frozenset({Reason.ORPHAN, Reason.PROTECTED})  # the plan has a warning for these
 
 
 def plan_text(plans: Sequence[Plan], style: Style, *, verbose: bool = False) -> str:
@@ -153,7 +154,7 @@ class _Page:
             yield f"waits for {safe(edge.address)} ({edge.because})"
         if change.rollout.protect and change.action is not Action.NONE and self.verbose:
             yield "protected"
-        if change.hint is not None:
+        if change.hint is not None and change.reason not in _WARNED:
             yield self.style.paint(safe(change.hint), "cyan")
 
     def _action_line(self, change: Change, old: Change | None) -> str:
@@ -179,7 +180,7 @@ class _Page:
             yield self.style.paint(f"{safe(path)}: {value_text(value)}", "dim")
 
     def _warnings(self) -> list[str]:
-        hints = {c.address: c.hint for c in self.plan.changes if c.reason in {Reason.ORPHAN, Reason.PROTECTED}}
+        hints = {c.address: c.hint for c in self.plan.changes if c.reason in _WARNED}
         lines = []
         for warning in self.plan.warnings:
             lines.append(f"  {self.style.paint('!', 'yellow')} {safe(warning)}")
