@@ -7,21 +7,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lint types imports bench lock clean
+.PHONY: help env demo test check format lint types imports bench bench-env schemas lock wheel clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
 
 env: $(STAMP) ## the environment: locked, hash-checked dependencies and the program itself, editable
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 3.11 or newer is needed; this is $$($(PYTHON) --version). Set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements/dev.lock
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+demo: $(STAMP) ## manifests become deployments on a simulated platform
+	@$(BIN)/python tools/demo.py
 
 test: $(STAMP) ## every test
 	$(BIN)/python -m pytest -n auto
@@ -31,9 +35,10 @@ check: $(STAMP) format lint types imports test ## everything that .ci/run checks
 format: $(STAMP) ## is it formatted?
 	$(BIN)/ruff format --check .
 
-lint: $(STAMP) ## ruff, codespell
+lint: $(STAMP) ## ruff, codespell, deptry
 	$(BIN)/ruff check .
 	$(BIN)/codespell
+	$(BIN)/deptry .
 
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
@@ -41,5 +46,20 @@ types: $(STAMP) ## mypy, strict
 imports: $(STAMP) ## imports go down only
 	$(BIN)/lint-imports
 
+schemas: $(STAMP) ## write the generated files: schemas and references
+	$(BIN)/python tools/generate.py
+
+bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
+	$(BIN)/python tests/bench/run.py
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+lock: ## resolve the dependencies anew (needs uv); the files name no index
+	$(COMPILE) pyproject.toml --extra server --output-file requirements/runtime.lock
+	$(COMPILE) pyproject.toml --all-extras --group test --group lint --group build --output-file requirements/dev.lock
+	$(COMPILE) --group build --output-file requirements/build.lock
+
+wheel: $(STAMP) ## the wheel, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 clean: ## remove what was made
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

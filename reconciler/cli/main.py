@@ -1,5 +1,128 @@
-"""The `reconciler` command."""
+"""The entry point: finds the command's file, and turns whatever comes out of it into words and an exit code.
+
+Commands are imported when they are called, so that `--help` and `--version` start fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from reconciler import __version__
+from reconciler.cli.options import common_options
+from reconciler.errors import ReconcilerError
+
+# name -> (module, what it does in a line); in the order of the help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Create the state, a project file and a first manifest."),
+    "validate": ("validate", "Check every manifest; no state, no network."),
+    "plan": ("plan", "Show what apply would do (alias: diff)."),
+    "apply": ("apply", "Do it: deploy, follow each job, record it."),
+    "status": ("status", "Show every deployment: sync, health, operation."),
+    "explain": ("explain", "Say why a deployment is as it is, and what unblocks it."),
+    "history": ("history", "List the attempts, oldest first."),
+    "adopt": ("adopt", "Record what already runs as live, without a call."),
+    "resolve": ("resolve", "Say how an unknown outcome really ended."),
+    "retry": ("retry", "Send a deployment again at the next apply."),
+    "undeploy": ("undeploy", "Remove an orphan from the platform."),
+    "forget": ("forget", "Drop an entry from the state; the platform is not called."),
+    "schema": ("schema", "Print the JSON Schemas of manifests and project file."),
+    "state": ("state", "Look at, unlock or repair the state."),
+    "simulate": ("simulate", "Run a simulated platform on this machine."),
+}
+ALIASES = {"diff": "plan"}
 
 
-def main() -> None:
-    raise SystemExit(1)
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"reconciler.cli.{COMMANDS[name][0]}"), COMMANDS[name][0])
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Errors become words here, where it is known how the user wants to see them."""
+        try:
+            return super().invoke(ctx)
+        except ReconcilerError as error:
+            from reconciler.cli.failures import tell
+
+            return tell(error, ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last net: a mistake of ours becomes words too
+            from reconciler.cli.failures import tell_unexpected
+
+            return tell_unexpected(error, ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = click.utils.make_str(args[0])
+        if name not in COMMANDS and name not in ALIASES and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+            did = f" Did you mean {close[0]}?" if close else ""
+            ctx.fail(f"No such command '{name}'.{did}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    params=common_options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done · 2 changes (with --detailed-exitcode) · 3 invalid manifest or configuration · "
+    "4 authentication · 5 guard · 6 state · 7 stale plan · 8 a deployment failed · 9 unfinished · 64 usage.",
+)
+@click.version_option(__version__, "--version", message="reconciler %(version)s")
+def cli() -> None:
+    """Declarative GitOps for model deployments.
+
+    Manifests in git say which model runs where. `plan` shows the difference from what was last applied, `apply` deploys it,
+    follows each job by its dock status id and records it.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command and leave the process with its exit code."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run a command; gives the exit code."""
+    try:
+        result: Any = cli.main(args=args, prog_name="reconciler", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 64
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _quiet_pipe()
+    return result if isinstance(result, int) else 0
+
+
+def _quiet_pipe() -> int:
+    """Whoever read our output has had enough (`| head`)."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

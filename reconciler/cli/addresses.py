@@ -1,0 +1,65 @@
+"""What a person types for a deployment -> environment, change and entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from reconciler.cli.planning import Planned, Project, plan_one
+from reconciler.errors import UsageError
+from reconciler.model.applied import Entry
+from reconciler.model.plan import Change
+from reconciler.wiring import Opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressed:
+    """One deployment in one environment. `entry` is None when the state does not know it yet."""
+
+    planned: Planned
+    change: Change
+    entry: Entry | None
+
+    @property
+    def known(self) -> Entry:
+        """The entry. Raises UsageError when there is none."""
+        if self.entry is None:
+            raise UsageError(
+                f"{self.change.address} is not in the state: nothing was ever sent or adopted for it.",
+                next_step="`reconciler plan` shows what apply would do with it.",
+            )
+        return self.entry
+
+
+def split_address(opened: Opened, text: str) -> tuple[str, str]:
+    """`ENV/NAME`, or `NAME` alone where there is one environment, as environment and whole address. Raises UsageError."""
+    environment, slash, name = text.partition("/")
+    if not slash:
+        if len(opened.names) != 1:
+            raise UsageError(
+                f"{text!r} does not say which environment.", next_step=f"Write it as {opened.names[0]}/{text}."
+            )
+        environment, name = opened.names[0], text
+    opened.environment(environment)
+    if not name:
+        raise UsageError(f"{text!r} names no deployment.", next_step="Write ENV/NAME.")
+    return environment, f"{environment}/{name}"
+
+
+def find(project: Project, text: str) -> Addressed:
+    """The deployment at an address. Raises UsageError with a did-you-mean."""
+    environment, address = split_address(project.opened, text)
+    planned = plan_one(project, project.opened.environment(environment))
+    by_address = {change.address: change for change in planned.plan.changes}
+    change = by_address.get(address)
+    if change is None:
+        raise _unknown(address, by_address)
+    return Addressed(planned=planned, change=change, entry=planned.applied.entries.get(change.model_id))
+
+
+def _unknown(address: str, known: Iterable[str]) -> UsageError:
+    names = tuple(known)
+    close = get_close_matches(address, names, n=1)
+    did = f"Did you mean {close[0]}?" if close else "`reconciler status` lists the addresses."
+    return UsageError(f"There is no {address}, neither in the manifests nor in the state.", next_step=did)

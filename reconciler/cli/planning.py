@@ -1,0 +1,117 @@
+"""Settings -> checked manifests, applied state and plans: what plan, apply, status and explain begin with."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler import pipeline, wiring
+from reconciler.cli.session import Session, now
+from reconciler.diagnostics import Severity
+from reconciler.errors import StateMissing
+from reconciler.model.applied import Applied
+from reconciler.model.plan import Plan
+from reconciler.model.resource import Environment
+from reconciler.pipeline import Checked
+from reconciler.plan.build import USUAL_CHOICES, Choices
+from reconciler.report.diagnostics import diagnostics_text
+from reconciler.state.store import Store
+from reconciler.wiring import Opened
+
+NO_LINEAGE = ""  # of a state that is not there yet and will be made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The project as the command line asked for it, with what its manifests say."""
+
+    session: Session
+    opened: Opened
+    checked: Checked
+
+    def chosen(self, names: Iterable[str]) -> tuple[Environment, ...]:
+        return self.opened.chosen(names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One environment, ready to be shown or applied."""
+
+    environment: Environment
+    store: Store
+    applied: Applied
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the caller takes on: a state that is not there yet, another host or key than the state is bound to."""
+
+    init_state: bool = False
+    rebind: bool = False
+
+
+NOTHING_MORE = Allowed()
+
+
+def read_project(session: Session, names: Iterable[str] = (), *, strict: bool = True) -> Project:
+    """Everything up to the desired state. Raises InvalidInput; not for manifests when `strict` is False.
+
+    Commands that only look go on with what can be read, and say what cannot.
+    """
+    opened = wiring.open_project(session.settings, only=names)
+    opened.chosen(names)
+    checked = pipeline.check(wiring.take_snapshot(opened), opened.project)
+    if strict:
+        checked.or_refuse()
+    _warn(session, checked, everything=not strict)
+    return Project(session=session, opened=opened, checked=checked)
+
+
+def plan_one(
+    project: Project, environment: Environment, choices: Choices = USUAL_CHOICES, allowed: Allowed = NOTHING_MORE
+) -> Planned:
+    """Plan one environment against its state. Raises StateError, UsageError."""
+    store = wiring.store_for(project.opened, environment)
+    applied = _applied(store, environment, allowed)
+    if not allowed.rebind:
+        wiring.refuse_foreign(environment, applied)
+    plan = pipeline.make_plan(project.checked, environment.name, applied, now=now(), choices=choices)
+    return Planned(environment=environment, store=store, applied=applied, plan=plan)
+
+
+def plan_all(project: Project, names: Iterable[str], choices: Choices, allowed: Allowed) -> tuple[Planned, ...]:
+    """All environments, or those named."""
+    wiring.refuse_leftovers(project.opened)
+    return tuple(plan_one(project, environment, choices, allowed) for environment in project.chosen(names))
+
+
+def _applied(store: Store, environment: Environment, allowed: Allowed) -> Applied:
+    if allowed.init_state and not store.exists():
+        return empty_state(environment, lineage=NO_LINEAGE)
+    try:
+        return wiring.read_applied(store)
+    except StateMissing as error:
+        raise StateMissing(
+            f"There is no state for {environment.name} in {store.location}.",
+            next_step="Is the folder right? If this environment is new, run `reconciler init`, or add --init-state. "
+            "Models that already run would be deployed again: take them over with `rollout.adopt: true` first.",
+        ) from error
+
+
+def empty_state(environment: Environment, *, lineage: str | None = None) -> Applied:
+    """What `init` records: a new lineage, bound to the environment's host and key reference."""
+    return Applied(
+        environment=environment.name,
+        lineage=str(uuid.uuid4()) if lineage is None else lineage,
+        binding=wiring.binding_of(environment),
+    )
+
+
+def _warn(session: Session, checked: Checked, *, everything: bool) -> None:
+    shown = [d for d in checked.diagnostics if everything or d.severity is Severity.WARNING]
+    if shown:
+        files: Mapping[str, bytes] = {file.path: file.data for file in checked.snapshot.files}
+        session.say(diagnostics_text(shown, files, session.style(sys.stderr)))

@@ -1,0 +1,89 @@
+"""One invocation: its settings, and the steps that most commands begin with. Commands use it; it knows no command."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import click
+
+from reconciler.cli.options import FLAGS
+from reconciler.errors import UsageError
+from reconciler.report.style import Style
+from reconciler.settings import Flags, Settings, is_terminal, settle, wants_colour
+
+SESSION = "reconciler.session"
+
+
+@dataclass(slots=True)
+class Session:
+    """Settings, and where to say what."""
+
+    settings: Settings
+
+    @classmethod
+    def of(cls, ctx: click.Context) -> Session:
+        """The session of this invocation; settles the settings the first time."""
+        known = ctx.meta.get(SESSION)
+        if isinstance(known, cls):
+            return known
+        session = cls(settings=settle(Flags(**ctx.meta.get(FLAGS, {}))))
+        ctx.meta[SESSION] = session
+        return session
+
+    @classmethod
+    def of_failure(cls, ctx: click.Context) -> Session:
+        """A session to tell a failure with, also when the settings are what failed."""
+        try:
+            return cls.of(ctx)
+        except UsageError:
+            return cls(settings=settle(Flags(), {}))
+
+    def style(self, stream: object) -> Style:
+        width = self.settings.width or (shutil.get_terminal_size().columns if is_terminal(stream) else 100)
+        return Style(colour=wants_colour(self.settings, stream), width=width)
+
+    def show(self, text: str) -> None:
+        """Data, on stdout."""
+        self._write(text, sys.stdout)
+
+    def say(self, text: str) -> None:
+        """Talk, on stderr."""
+        self._write(text, sys.stderr)
+
+    def _write(self, text: str, stream: IO[str]) -> None:
+        click.echo(text, file=stream, nl=not text.endswith("\n"), color=wants_colour(self.settings, stream))
+
+    def show_value(self, value: Any, output: str) -> None:
+        """A JSON value as `json` or `yaml`, on stdout."""
+        self.show(dumps(value, output))
+
+
+def dumps(value: Any, output: str) -> str:
+    """A JSON value as indented text; keys stay in their order."""
+    if output == "yaml":
+        import yaml
+
+        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def labels_of(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`key=value` pairs. Raises UsageError."""
+    pairs = []
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UsageError(f"-l {text!r} is not KEY=VALUE.", next_step="For example -l team=support.")
+        pairs.append((key, value))
+    return tuple(pairs)

@@ -1,0 +1,84 @@
+"""The path of DESIGN.md, one call per step: snapshot -> desired -> plan -> outcomes.
+
+`cli` (and, later, the watch loop) call these three; what they are given is chosen in `wiring`. `check` and `make_plan` are
+pure; `apply_plan` is the one step that does something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from reconciler.diagnostics import Diagnostic, errors_in, in_order
+from reconciler.diff import diff
+from reconciler.errors import InvalidInput
+from reconciler.load import Memo, load, places_in
+from reconciler.load.project import Settled
+from reconciler.model.applied import Applied
+from reconciler.model.plan import Plan
+from reconciler.model.resource import Desired, Environment, Locate
+from reconciler.model.snapshot import Snapshot
+from reconciler.plan.build import USUAL_CHOICES, Choices, build_plan
+from reconciler.resolve import locator, resolve
+
+if TYPE_CHECKING:  # asyncio and the log are imported by those who apply
+    from reconciler.apply.context import RunContext
+    from reconciler.apply.journal import Journal
+    from reconciler.model.run import RunReport
+    from reconciler.platform.api import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the manifests say, for every environment, and everything that is wrong with them."""
+
+    snapshot: Snapshot
+    environments: Mapping[str, Environment]
+    desired: Mapping[str, Desired]
+    diagnostics: tuple[Diagnostic, ...]
+    locate: Locate
+
+    def or_refuse(self) -> Checked:
+        """Itself. Raises InvalidInput with every diagnostic when any of them is an error."""
+        wrong = errors_in(self.diagnostics)
+        if wrong:
+            raise InvalidInput(_count(len(wrong)), diagnostics=self.diagnostics)
+        return self
+
+
+def check(snapshot: Snapshot, project: Settled, memo: Memo | None = None) -> Checked:
+    """Load and resolve everything, over all environments."""
+    loaded = load(snapshot.files, project.widening, memo)
+    places = places_in(snapshot.files, snapshot.project)
+    unread = (d.position.file if d.position else "" for d in snapshot.diagnostics)
+    resolved = resolve(loaded, project.environments, memo, places=places, unread=unread)
+    found = (*snapshot.diagnostics, *(d for file in loaded for d in file.diagnostics), *resolved.diagnostics)
+    return Checked(
+        snapshot=snapshot,
+        environments={environment.name: environment for environment in project.environments},
+        desired={desired.environment: desired for desired in resolved.desired},
+        diagnostics=in_order(found),
+        locate=locator(loaded, project.environments, places),
+    )
+
+
+def make_plan(
+    checked: Checked, environment: str, applied: Applied, *, now: datetime, choices: Choices = USUAL_CHOICES
+) -> Plan:
+    """What applying would do in one environment. Raises UsageError for a selection that cannot be applied on its own."""
+    where = checked.environments[environment]
+    changes = diff(checked.desired[environment], applied, prune=where.prune, now=now, locate=checked.locate)
+    return build_plan(changes, applied, where, provenance=checked.snapshot.provenance, choices=choices)
+
+
+async def apply_plan(plan: Plan, platform: Platform, journal: Journal, context: RunContext) -> RunReport:
+    """Do what the plan says, follow every job, record everything. Raises what stops a run before it sends anything."""
+    from reconciler.apply.executor import run_plan
+
+    return await run_plan(plan, platform, journal, context=context)
+
+
+def _count(errors: int) -> str:
+    return "1 error in the manifests" if errors == 1 else f"{errors} errors in the manifests"

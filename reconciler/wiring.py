@@ -1,0 +1,227 @@
+"""Settings -> the concrete source, state store and platform. The only place that chooses.
+
+Commands ask here for what they need and hand it to `pipeline`. What is heavy (the HTTP client) is imported when asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import AuthenticationError, GuardError, InvalidInput, SourceError, StateForeign, UsageError
+from reconciler.load.project import NO_HOST, Fallback, Settled, load_project, origin_of
+from reconciler.model.applied import Applied, Binding
+from reconciler.model.resource import Environment, KeyReference
+from reconciler.model.snapshot import NO_PROVENANCE, Snapshot, SourceFile
+from reconciler.settings import Settings
+from reconciler.source.directory import read_manifests, read_project
+from reconciler.state.file import FileStore, environments_in
+from reconciler.state.fold import fold
+from reconciler.state.store import Store
+
+if TYPE_CHECKING:
+    from reconciler.platform.client import HttpPlatform
+
+MAX_KEY = 4096  # bytes of a key file; a key has about 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A project, understood: its file, if there is one, and what it settles."""
+
+    settings: Settings
+    file: SourceFile | None
+    project: Settled
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(environment.name for environment in self.project.environments)
+
+    def environment(self, name: str) -> Environment:
+        """Raises UsageError for a name that the project does not have."""
+        for environment in self.project.environments:
+            if environment.name == name:
+                return environment
+        raise _no_such_environment(name, self.names)
+
+    def chosen(self, names: Iterable[str]) -> tuple[Environment, ...]:
+        """The named environments, all of them when none is named. Raises UsageError."""
+        wanted = tuple(dict.fromkeys(names))
+        return tuple(self.environment(name) for name in wanted) if wanted else self.project.environments
+
+
+def open_project(settings: Settings, *, only: Iterable[str] = ()) -> Opened:
+    """Read the project file. `only` are the environments that the command is about, to which a --host may apply.
+
+    Raises InvalidInput with diagnostics, SourceError for a named file that is not there, UsageError for --host with several
+    environments.
+    """
+    file = read_project(settings.project.parent, settings.project.name)
+    if file is None and settings.project_named:
+        raise SourceError(f"The project file {settings.project} is not there.", next_step="Check --project.")
+    project, found = load_project(file, Fallback(host=settings.host))
+    if project is None:
+        raise InvalidInput("The project file has errors.", diagnostics=found)
+    if settings.state is not None:
+        project = replace(project, state=settings.state)
+    if file is not None and settings.host is not None:
+        project = _with_host(project, settings.host, tuple(only))
+    return Opened(settings=settings, file=file, project=project)
+
+
+def _with_host(project: Settled, host: str, only: tuple[str, ...]) -> Settled:
+    """--host stands for one environment's host; which one must be plain."""
+    names = only or tuple(environment.name for environment in project.environments)
+    if len(names) != 1:
+        raise UsageError(
+            f"--host (or RECONCILER_HOST) is given, and the project has {len(names)} environments.",
+            next_step="Name the one that is meant with -e ENV, or leave the host to the project file.",
+        )
+    try:
+        origin = origin_of(host)
+    except ValueError as error:
+        raise UsageError(f"--host {host!r}: {error}.", next_step="Write https://host/ or host:port.") from error
+    environments = tuple(replace(e, origin=origin) if e.name == names[0] else e for e in project.environments)
+    return replace(project, environments=environments)
+
+
+def take_snapshot(opened: Opened, *, provenance: bool = True) -> Snapshot:
+    """Every manifest as it is now; `provenance` asks git where they come from."""
+    root = opened.settings.root
+    files, found = read_manifests(root, opened.project.manifests, opened.project.ignore)
+    known = NO_PROVENANCE
+    if provenance:
+        from reconciler.source.provenance import provenance_of
+
+        known = provenance_of(root, [file.path for file in files])
+    return Snapshot(files=files, project=opened.file, provenance=known, diagnostics=found)
+
+
+# State
+
+
+def state_folder(opened: Opened) -> Path:
+    """The folder that holds one state an environment. Raises UsageError for a URL, which this version cannot store to."""
+    text = opened.project.state
+    if "://" in text:
+        raise UsageError(
+            f"state: {text!r} is a URL, and only folders are supported.",
+            next_step="Write a folder, such as .reconciler.",
+        )
+    return opened.settings.root / text
+
+
+def store_for(opened: Opened, environment: Environment) -> Store:
+    return FileStore(state_folder(opened), environment.name)
+
+
+def refuse_leftovers(opened: Opened) -> None:
+    """Raises StateForeign when the state knows an environment with entries that the project no longer has."""
+    folder = state_folder(opened)
+    for name in environments_in(folder):
+        if name in opened.names:
+            continue
+        count = len(read_applied(FileStore(folder, name)).entries)
+        if count:
+            raise StateForeign(
+                f"The state in {folder} has {count} entries of the environment {name}, which the project does not have.",
+                next_step=f"Put {name} back into {opened.settings.project}, or undeploy and forget its entries first.",
+            )
+
+
+def read_applied(store: Store) -> Applied:
+    """What the state knows now, without a lock and without writing; its run lock counts only while a holder may live."""
+    stored = store.read()
+    applied = fold(stored.snapshot, stored.records)
+    if applied.lock is not None and store.sender_is_dead():
+        return replace(applied, lock=None)
+    return applied
+
+
+def binding_of(environment: Environment) -> Binding:
+    return Binding(origin=environment.origin, api_key=str(environment.api_key))
+
+
+def refuse_foreign(environment: Environment, applied: Applied) -> None:
+    """Raises StateForeign when the state is bound to another host or key reference."""
+    if environment.origin == NO_HOST:
+        return  # planning without a host, which only a project without a file can do
+    now, bound = binding_of(environment), applied.binding
+    for what, ours, theirs in (("host", now.origin, bound.origin), ("API key", now.api_key, bound.api_key)):
+        if ours != theirs:
+            raise StateForeign(
+                f"The state of {environment.name} is bound to the {what} {theirs}, and the project now says {ours}.",
+                next_step="Check the project file and --host. Is it the same platform? Then `reconciler apply --rebind` says so.",
+            )
+
+
+def refuse_ephemeral(opened: Opened, *, allowed: bool) -> None:
+    """Raises GuardError in CI: a folder on a runner is gone with the runner, and every job with it."""
+    if opened.settings.ci and not allowed:
+        raise GuardError(
+            f"CI is set, and the state lies in the folder {state_folder(opened)}, which most runners throw away.",
+            next_step="Keep the folder between runs and say so with --allow-ephemeral-state.",
+        )
+
+
+# Platform
+
+
+def platform_for(opened: Opened, environment: Environment) -> HttpPlatform:
+    """Raises AuthenticationError when the key cannot be read, InvalidInput for a host that is not said or cannot be used."""
+    from reconciler.platform.client import HttpPlatform
+
+    if environment.origin == NO_HOST:
+        raise InvalidInput(
+            "No host is known.", next_step="Write a project file (`reconciler init`), or set RECONCILER_HOST."
+        )
+    key = key_reader(environment.api_key, opened.settings.root, opened.settings.environ)
+    key()  # a missing key is told before anything is planned to be sent
+    ca_file = str(opened.settings.root / environment.ca_file) if environment.ca_file else None
+    return HttpPlatform(environment.origin, key, ca_file=ca_file, environ=opened.settings.environ)
+
+
+def key_reader(reference: KeyReference, root: Path, environ: Mapping[str, str]) -> Callable[[], str]:
+    """A function that reads the key anew each time, so that a file that is rotated is picked up."""
+    if reference.kind == "env":
+        return lambda: _key_from_environment(reference.value, environ)
+    return lambda: _key_from_file(root / reference.value)
+
+
+def _key_from_environment(name: str, environ: Mapping[str, str]) -> str:
+    key = environ.get(name, "").strip()
+    if not key:
+        raise AuthenticationError(
+            f"The API key is expected in the environment variable {name}, which is not set.",
+            next_step=f"Set {name}, or name another place under apiKey in the project file.",
+        )
+    return key
+
+
+def _key_from_file(path: Path) -> str:
+    step = "Check apiKey.file in the project file, and who may read it."
+    try:
+        # Never waits: a FIFO without a writer would.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            key = stream.read(MAX_KEY + 1)
+    except OSError as error:
+        raise AuthenticationError(
+            f"The API key cannot be read from {path}: {error.strerror}.", next_step=step
+        ) from error
+    if not key.strip():
+        raise AuthenticationError(f"The API key's file {path} is empty.", next_step=step)
+    if len(key) > MAX_KEY:
+        raise AuthenticationError(f"The API key's file {path} is larger than {MAX_KEY} bytes.", next_step=step)
+    return key.decode("utf-8", "replace").strip()
+
+
+def _no_such_environment(name: str, names: tuple[str, ...]) -> UsageError:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, n=1)
+    did = f"Did you mean {close[0]}? " if close else ""
+    return UsageError(f"There is no environment {name!r}.", next_step=f"{did}The project has {', '.join(names)}.")
