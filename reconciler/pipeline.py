@@ -52,7 +52,7 @@ def check(snapshot: Snapshot, project: Settled, memo: Memo | None = None) -> Che
     """Load and resolve everything, over all environments."""
     loaded = load(snapshot.files, project.widening, memo)
     places = places_in(snapshot.files, snapshot.project)
-    unread = (d.position.file if d.position else "" for d in snapshot.diagnostics)
+    unread = {d.position.file if d.position else "" for d in snapshot.diagnostics}
     resolved = resolve(loaded, project.environments, memo, places=places, unread=unread)
     found = (*snapshot.diagnostics, *(d for file in loaded for d in file.diagnostics), *resolved.diagnostics)
     return Checked(

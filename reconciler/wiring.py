@@ -91,7 +91,8 @@ def _with_host(project: Settled, host: str, only: tuple[str, ...]) -> Settled:
 def take_snapshot(opened: Opened, *, provenance: bool = True) -> Snapshot:
     """Every manifest as it is now; `provenance` asks git where they come from."""
     root = opened.settings.root
-    files, found = read_manifests(root, opened.project.manifests, opened.project.ignore)
+    name = opened.settings.project.name
+    files, found = read_manifests(root, opened.project.manifests, opened.project.ignore, project=name)
     known = NO_PROVENANCE
     if provenance:
         from reconciler.source.provenance import provenance_of

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from reconciler.cli.planning import Planned, Project, plan_one
 from reconciler.errors import UsageError
 from reconciler.model.applied import Entry
 from reconciler.model.plan import Change
+from reconciler.status import find as change_at
 from reconciler.wiring import Opened
 
 
@@ -51,15 +50,5 @@ def find(project: Project, text: str) -> Addressed:
     """The deployment at an address. Raises UsageError with a did-you-mean."""
     environment, address = split_address(project.opened, text)
     planned = plan_one(project, project.opened.environment(environment))
-    by_address = {change.address: change for change in planned.plan.changes}
-    change = by_address.get(address)
-    if change is None:
-        raise _unknown(address, by_address)
+    change = change_at(planned.plan, address)
     return Addressed(planned=planned, change=change, entry=planned.applied.entries.get(change.model_id))
-
-
-def _unknown(address: str, known: Iterable[str]) -> UsageError:
-    names = tuple(known)
-    close = get_close_matches(address, names, n=1)
-    did = f"Did you mean {close[0]}?" if close else "`reconciler status` lists the addresses."
-    return UsageError(f"There is no {address}, neither in the manifests nor in the state.", next_step=did)

@@ -45,7 +45,7 @@ def edit(text: str, document: int, path: tuple[str, ...], value: Any) -> str:
         node = node.setdefault(key, CommentedMap())
     node[path[-1]] = value
     stream = io.StringIO()
-    yaml.explicit_start = text.lstrip().startswith("---")  # type: ignore[assignment] # ruamel types it as None
+    yaml.explicit_start = text.lstrip().startswith("---")
     yaml.dump_all(documents, stream)
     return stream.getvalue()
 

@@ -1,0 +1,28 @@
+"""Writes the files that are made from the program: `make schemas`. A test (tests/unit/test_generated.py) finds stale ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from reconciler.load.codes import diagnostics_page
+from reconciler.load.schema import render, schema_of
+
+ROOT = Path(__file__).parent.parent
+
+# file, from the root of the repository -> its text
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "docs/diagnostics.md": diagnostics_page,
+    "schemas/model-deployment.json": lambda: render(schema_of("ModelDeployment")),
+    "schemas/project.json": lambda: render(schema_of("Project")),
+    "schemas/reconciler.json": lambda: render(schema_of()),
+}
+
+
+def main() -> None:
+    for name, text in GENERATED.items():
+        (ROOT / name).write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
