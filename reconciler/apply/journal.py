@@ -40,7 +40,6 @@ class Journal:
         stored = store.read()
         self._applied = fold(stored.snapshot, stored.records)
         self._seq = stored.seq
-        self._compacted = not stored.records
         self._lost: DurabilityLost | None = None
         self._asked: deque[_Asked] = deque()
         self._busy = False
@@ -61,11 +60,9 @@ class Journal:
         if tail is None:
             stored = self._store.read()
             self._applied, self._seq = fold(stored.snapshot, stored.records), stored.seq
-            self._compacted = not stored.records
         else:
             records, self._seq = tail
             self._applied = fold(self._applied, records)
-            self._compacted = self._compacted and not records
         return self._applied
 
     def transact_now(self, decide: Decide) -> Applied:
@@ -100,14 +97,14 @@ class Journal:
         return await asked.done
 
     def compact(self) -> None:
-        """Folds the log into the snapshot, so that the file a person opens shows everything. Nothing where nothing is new."""
-        while not self._compacted:
+        """Folds the log into the snapshot, so that the file a person opens shows everything; nothing where nothing is new."""
+        while True:
             try:
                 self._store.compact(self._seq, self._applied)
             except Conflict:
                 self.refresh()
                 continue
-            self._compacted = True
+            return
 
     def _drain(self) -> None:
         try:
@@ -166,7 +163,6 @@ class Journal:
         except DurabilityLost as error:
             self._lost = error
             raise
-        self._compacted = False
         self._applied = state
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from reconciler.model.plan import Action, Change, Reason
-from reconciler.plan.build import is_satisfied
+from reconciler.plan.edges import is_satisfied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,10 @@ class Schedule:
         self._ends: deque[tuple[str, _Phase]] = deque()
         self._failed = False
         self._stopped_stage: Stage | None = None
+        self._unsent = sum(change.action.sends for change in self._changes.values())
         for change in self._changes.values():
             self._enter(change)
+        self._order_undeploys()
         self._stages = deque(sorted(self._members))
         self._entered: Stage | None = None
         self._begin()
@@ -66,8 +68,7 @@ class Schedule:
         while self._ready:
             address = self._ready.popleft()
             if self._phase[address] is _Phase.WAITING:
-                self._phase[address] = _Phase.TAKEN
-                return self._changes[address]
+                return self._take(address)
         return None
 
     def take_skipped(self) -> tuple[Skipped, ...]:
@@ -94,23 +95,44 @@ class Schedule:
     @property
     def may_still_send(self) -> bool:
         """Whether any change that was not taken yet would send something."""
-        return any(c.action.sends for c in self.waiting)
+        return self._unsent > 0
+
+    def _take(self, address: str) -> Change:
+        change = self._changes[address]
+        self._phase[address] = _Phase.TAKEN
+        self._unsent -= change.action.sends
+        return change
 
     def _enter(self, change: Change) -> None:
         address, stage = change.address, stage_of(change)
         waits = {edge.address for edge in change.waits_for if edge.address in self._changes}
-        if stage[0] == 1:
-            waits |= self._undeploys_before(change)
         self._waits[address] = waits
         for other in waits:
             self._dependants[other].append(address)
         self._members[stage].append(address)
         self._open[stage] += 1
 
-    def _undeploys_before(self, change: Change) -> set[str]:
-        """Undeploys of what depends on this one go first."""
-        others = (c for c in self._changes.values() if stage_of(c) == stage_of(change) and c.address != change.address)
-        return {c.address for c in others if change.name in c.metadata.depends_on}
+    def _order_undeploys(self) -> None:
+        """Undeploys of what depends on another one go first.
+
+        What entries remember of their dependencies may be of different days, so it may close a circle: there it is ignored.
+        """
+        last = {c.name: c.address for c in self._changes.values() if stage_of(c)[0] == 1}
+        for change in self._changes.values():
+            for address in (last[name] for name in change.metadata.depends_on if name in last):
+                together = stage_of(change) == stage_of(self._changes[address])
+                if together and not self._waits_for(change.address, address):
+                    self._waits[address].add(change.address)
+                    self._dependants[change.address].append(address)
+
+    def _waits_for(self, address: str, other: str) -> bool:
+        """Whether `address` waits, through however many, for `other`, or is it."""
+        seen, todo = {address}, [address]
+        while todo:
+            further = self._waits[todo.pop()] - seen
+            seen |= further
+            todo.extend(further)
+        return other in seen
 
     def _begin(self) -> None:
         """Everything that waits for nobody's leave: what is satisfied, held, followed, or only written down."""
@@ -152,8 +174,7 @@ class Schedule:
 
     def _skip(self, address: str, why: str) -> None:
         if self._phase[address] is _Phase.WAITING and self._changes[address].action.sends:
-            self._phase[address] = _Phase.TAKEN  # decided once, although several ends may say so
-            self._skipped.append(Skipped(change=self._changes[address], why=why))
+            self._skipped.append(Skipped(change=self._take(address), why=why))  # once, although several ends may say so
             self._ends.append((address, _Phase.STOPPED))
 
     def _offer(self, address: str) -> None:
