@@ -201,12 +201,17 @@ def _replied(entries: _Entries, record: RawRecord) -> None:
     if found is None or not _counts(record.outcome, found[1]):
         return
     entry, attempt = found
-    attempt = replace(attempt, reply=_bounded(record.body) or None, decided=None)
+    attempt = replace(attempt, reply=_bounded(record.body) or attempt.reply, decided=None)
     _settle(entries, entry, attempt, record.outcome, record.at)
 
 
 def _counts(outcome: Outcome, attempt: Attempt) -> bool:
-    """A reply settles what nobody settled. After a decision only an id counts that the person did not name."""
+    """A reply settles what nobody settled. After a decision only an id counts that the person did not name.
+
+    A running job comes into doubt when the platform gives its id to another call too; the id stays as a candidate.
+    """
+    if isinstance(outcome, Unknown) and isinstance(attempt.outcome, Accepted):
+        return not _is_over(attempt.outcome) and attempt.outcome.dock_status_id in outcome.candidates
     if attempt.decided is None:
         return isinstance(attempt.outcome, Unanswered)
     named = attempt.outcome.dock_status_id if isinstance(attempt.outcome, Accepted) else None
