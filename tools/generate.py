@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reconciler.load.codes import diagnostics_page
 from reconciler.load.schema import render, schema_of
+from reconciler.state.format import schema as state_schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,6 +17,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "schemas/model-deployment.json": lambda: render(schema_of("ModelDeployment")),
     "schemas/project.json": lambda: render(schema_of("Project")),
     "schemas/reconciler.json": lambda: render(schema_of()),
+    "schemas/state.json": lambda: render(state_schema()),
 }
 
 
