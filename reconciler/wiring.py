@@ -97,8 +97,13 @@ def take_snapshot(opened: Opened, *, provenance: bool = True) -> Snapshot:
     if provenance:
         from reconciler.source.provenance import provenance_of
 
-        known = provenance_of(root, [file.path for file in files])
+        known = provenance_of(root, (*files, *_beside(opened, root)))
     return Snapshot(files=files, project=opened.file, provenance=known, diagnostics=found)
+
+
+def _beside(opened: Opened, root: Path) -> tuple[SourceFile, ...]:
+    """The project file, where it lies in the root: what it defaults is part of what is deployed."""
+    return (opened.file,) if opened.file is not None and opened.settings.project.parent == root else ()
 
 
 # State
