@@ -141,8 +141,9 @@ class HttpPlatform:
         if self._url.scheme == "http":
             return httpx.AsyncHTTPTransport(verify=False, limits=limits, trust_env=False)
         self._trust = self._trust or _trust_store(self._ca_file)
-        proxy = httpx.Proxy(self._proxy, ssl_context=self._trust) if self._proxy else None
-        return httpx.AsyncHTTPTransport(verify=self._trust, limits=limits, proxy=proxy, trust_env=False)
+        return httpx.AsyncHTTPTransport(
+            verify=self._trust, limits=limits, proxy=_proxy(self._proxy, self._trust), trust_env=False
+        )
 
 
 async def _nothing() -> None:
@@ -178,6 +179,7 @@ class _Exchange:
         self._in_all = in_all
         self._before_first_byte = before_first_byte
         self._deadline: asyncio.Timeout
+        self._stream: Any = None  # httpx's stream under the connection, once it is up
         self._due = False  # before_first_byte was called
         self._objection: BaseException | None = None  # what it raised
         self._head: _Head | None = None
@@ -201,6 +203,8 @@ class _Exchange:
             if isinstance(error, _TraceMissing):
                 raise
             return self._broken(error, key)
+        finally:
+            await self._hang_up()
         return self._reply(head, problem, key)
 
     def _phases(self) -> dict[str, float]:
@@ -209,6 +213,8 @@ class _Exchange:
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """The transport tells each step; ours is the one before the first byte of our request, not of a proxy's CONNECT."""
+        if event.endswith("connect_tcp.complete"):
+            self._stream = info.get("return_value")
         if self._due or not event.endswith("send_request_headers.started"):
             return
         if info["request"].method == b"CONNECT":
@@ -221,6 +227,12 @@ class _Exchange:
             self._objection = error
             raise
         self._deadline.reschedule(asyncio.get_running_loop().time() + self._in_all)
+
+    async def _hang_up(self) -> None:
+        """Close a connection that was given up while TLS was being set up; httpx forgets it and leaves it open."""
+        if self._stream is not None and not self._due:
+            with contextlib.suppress(*_BROKEN):
+                await self._stream.aclose()
 
     def check_due(self) -> None:
         """A request that nobody recorded must not be completed, should a version of httpx stop telling its steps."""
@@ -303,12 +315,21 @@ def _describe(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return clean(f"the certificate is not trusted: {cause.verify_message or cause}", 500)
     for cause in reversed(chain):
-        if isinstance(cause, OSError) and cause.strerror:
-            return clean(cause.strerror, 500)
+        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, _WAITING):
+            return clean(_strerror(cause), 500)
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return words
     return clean(str(error) or type(error).__name__, 500)
+
+
+_WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)  # how TLS says "not yet": no cause of anything
+
+
+def _strerror(error: OSError) -> str:
+    """The operating system's words; asyncio puts "Connect call failed" and an address in their place."""
+    said = error.strerror or ""
+    return os.strerror(error.errno) if error.errno and said.startswith("Connect call failed") else said
 
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -327,6 +348,13 @@ def _parsed(origin: str) -> httpx.URL:
         return httpx.URL(origin)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise InvalidInput(f"The host {clean(origin, 200)!r} is not an address.") from error
+
+
+def _proxy(address: str | None, trust: ssl.SSLContext) -> httpx.Proxy | None:
+    if address is None:
+        return None
+    # A context is only allowed for a proxy that is itself reached over TLS.
+    return httpx.Proxy(address, ssl_context=trust if address.startswith("https:") else None)
 
 
 def _trust_store(ca_file: str | None) -> ssl.SSLContext:
