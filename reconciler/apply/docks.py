@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from reconciler.apply.run import Run, Work, find_attempt, owners_of
 from reconciler.apply.send import Doubt, Job, over
-from reconciler.errors import AuthenticationError, ReconcilerError
+from reconciler.errors import AuthenticationError, PlatformUnreachable, ReconcilerError, TlsTrustError, UsageError
 from reconciler.model.applied import Accepted, Applied, Attempt, Unknown
 from reconciler.model.events import Happened
 from reconciler.model.records import DecisionRecord, Record, Resolve, StatusRecord
 from reconciler.model.run import Ended, Result
+from reconciler.platform.api import Platform
 from reconciler.platform.endings import (
     TERMINAL,
     DockAnswer,
@@ -211,6 +213,31 @@ async def ask(run: Run, dock_status_id: str) -> DockAnswer | None:
     except TimeoutError:
         return None
     return read_dock_status(sent, dock_status_id=dock_status_id, now=run.context.now())
+
+
+async def status_of(platform: Platform, dock_status_id: str, *, model_id: str, now: datetime) -> str:
+    """The status of the job that a person names, for `reconciler resolve`.
+
+    Raises UsageError when there is no such job or it is another model's, AuthenticationError, PlatformUnreachable.
+    """
+    answer = read_dock_status(await platform.ask(dock_status_id), dock_status_id=dock_status_id, now=now)
+    match answer:
+        case Running(word=status, model_id=about) | Over(status=status, model_id=about):
+            if about not in {None, model_id}:
+                step = "Look the id up in the platform's console."
+                raise UsageError(f"{dock_status_id} is about {about}, not {model_id}.", next_step=step)
+            return status
+        case NotFound(message=why):
+            step = "Check the id; a new one may take a minute to be known."
+            raise UsageError(f"The platform does not know {dock_status_id}: {why}.", next_step=step)
+        case Unauthorized(message=why):
+            raise AuthenticationError(f"{platform.origin} refuses the API key: {why}.")
+        case Unreachable(error=why, trust=True):
+            raise TlsTrustError(f"{platform.origin}: {why}.")
+        case Later(reason=why) | Unreadable(reason=why) | Unreachable(error=why):
+            raise PlatformUnreachable(f"{platform.origin} does not say what {dock_status_id} is: {why}.")
+        case _:
+            assert_never(answer)
 
 
 async def salvage(run: Run, work: Work, doubt: Doubt, *, polls: int = SALVAGE_POLLS) -> Job | Result:
