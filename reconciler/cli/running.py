@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from reconciler import pipeline, wiring
 from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.executor import follow_only
 from reconciler.apply.journal import Journal
 from reconciler.cli.planning import Planned, Project
 from reconciler.cli.progress import progress
@@ -31,12 +32,28 @@ UNFINISHED = 9
 
 def run_plan(project: Project, planned: Planned, plan: Plan, *, operation: str, parallelism: int, wait: bool) -> int:
     """Apply a plan that was shown and approved, tell how it ended, and give the exit code."""
-    session = project.session
 
     async def work(context: RunContext, platform: HttpPlatform) -> RunReport:
         return await pipeline.apply_plan(plan, platform, Journal(planned.store), context)
 
-    report = run(project, planned, work, operation=operation, parallelism=parallelism, wait=wait)
+    return _told(project.session, run(project, planned, work, operation=operation, parallelism=parallelism, wait=wait))
+
+
+def follow_jobs(project: Project, planned: Planned) -> int:
+    """Follow the running jobs of an environment and send nothing; gives the exit code."""
+    running = [change for change in planned.plan.changes if change.job is not None]
+    if not running:
+        return 0
+
+    async def work(context: RunContext, platform: HttpPlatform) -> RunReport:
+        return await follow_only(running, platform, Journal(planned.store), context=context)
+
+    return _told(project.session, run(project, planned, work, operation="status", parallelism=1, wait=True))
+
+
+def _told(session: Session, report: RunReport) -> int:
+    for line in report.recovery:
+        session.say(line)
     session.show(run_text(report, session.style(sys.stdout)))
     return exit_code(report)
 
@@ -106,6 +123,7 @@ def holder_of(session: Session, operation: str, run_id: str) -> Holder:
 def exit_code(report: RunReport) -> int:
     """Rule 9: the worst of all endings; an interrupted run with anything unfinished is 9, else the signal's own."""
     codes = [EXIT_CODES[result.ended] for result in report.results]
+    codes += [problem.exit_code for problem in report.problems]
     if report.interrupted is None:
         return worst(codes)
     return worst([*codes, UNFINISHED]) if report.is_unfinished else 128 + report.interrupted

@@ -28,7 +28,7 @@ def dump(value: Any) -> str:
     return stream.getvalue()
 
 
-def edit(text: str, document: int, path: tuple[str, ...], value: Any) -> str:
+def edit(text: str, document: int, path: tuple[str, ...], *, value: Any) -> str:
     """The text with the value at `path` of one document (from 0) set; everything else stays as it is written.
 
     Raises UsageError when the text is not what it was when it was checked.
