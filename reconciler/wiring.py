@@ -1,6 +1,6 @@
 """Settings -> the concrete source, state store and platform. The only place that chooses.
 
-Commands ask here for what they need and hand it to `pipeline`. What is heavy (the HTTP client) is imported when asked for.
+Commands ask here for what they need and hand it to `pipeline`. The HTTP client and the state are imported when asked for.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from reconciler.model.resource import Environment, KeyReference
 from reconciler.model.snapshot import NO_PROVENANCE, Snapshot, SourceFile
 from reconciler.settings import Settings
 from reconciler.source.directory import read_manifests, read_project
-from reconciler.state.file import FileStore, environments_in
-from reconciler.state.fold import fold
-from reconciler.state.store import Store
 
 if TYPE_CHECKING:
     from reconciler.platform.client import HttpPlatform
+    from reconciler.state.store import Store
 
 MAX_KEY = 4096  # bytes of a key file; a key has about 80
 
@@ -121,11 +119,15 @@ def state_folder(opened: Opened) -> Path:
 
 
 def store_for(opened: Opened, environment: Environment) -> Store:
+    from reconciler.state.file import FileStore
+
     return FileStore(state_folder(opened), environment.name)
 
 
 def refuse_leftovers(opened: Opened) -> None:
     """Raises StateForeign when the state knows an environment with entries that the project no longer has."""
+    from reconciler.state.file import FileStore, environments_in
+
     folder = state_folder(opened)
     for name in environments_in(folder):
         if name in opened.names:
@@ -140,6 +142,8 @@ def refuse_leftovers(opened: Opened) -> None:
 
 def read_applied(store: Store) -> Applied:
     """What the state knows now, without a lock and without writing; its run lock counts only while a holder may live."""
+    from reconciler.state.fold import fold
+
     stored = store.read()
     applied = fold(stored.snapshot, stored.records)
     if applied.lock is not None and store.sender_is_dead():
