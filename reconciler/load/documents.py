@@ -6,18 +6,18 @@ A manifest keeps the text's own values: they are what is sent. Positions are loo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import islice
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.load.shape import Path, Widening, fields_at, findings, nulls, shown, to_diagnostic, without_nulls
-from reconciler.load.yaml import Document, Marks, parse, path_text
+from reconciler.load.hints import Path
+from reconciler.load.shape import Placer, Shape, Widening, not_ours, nulls, with_nulls
+from reconciler.load.yaml import MAX_MISTAKES, Document, parse
 from reconciler.model.loaded import LoadedFile, Manifest
 from reconciler.model.manifest import ModelDeployment, Override
 from reconciler.model.resource import Origin
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.values import Json
 
-API_VERSION = "reconciler/v1"
 KIND = "ModelDeployment"
 
 
@@ -36,20 +36,19 @@ def load_file(file: SourceFile, widening: Widening) -> LoadedFile:
 
 
 class _Judge:
-    """Reads the documents of one file; makes Marks at the first mistake."""
+    """Reads the documents of one file."""
 
     def __init__(self, *, file: SourceFile, widening: Widening) -> None:
         self._file, self._widening = file, widening
-        self._marks: Marks | None = None
+        self._placer = Placer(file)
+        self._whole = Shape(model=ModelDeployment, widening=widening)
         self.found: list[Diagnostic] = []
         self.broken: list[tuple[str, tuple[str, ...]]] = []
         self.unnamed = False
 
     def read(self, document: Document) -> Manifest | None:
         value = document.value
-        wrong = list(self._not_ours(document))
-        if not wrong:
-            wrong = list(self._mistakes(value, document.index))
+        wrong = tuple(islice(self._mistakes(value, document.index), max(1, MAX_MISTAKES - len(self.found))))
         if wrong:
             self.found += wrong
             names = _names_in(value)
@@ -66,68 +65,26 @@ class _Judge:
             origin=Origin(file=self._file.path, document=document.index, line=document.line),
         )
 
-    def _not_ours(self, document: Document) -> Iterator[Diagnostic]:
-        value = document.value
-        version, kind = (value.get("apiVersion"), value.get("kind")) if isinstance(value, dict) else (None, None)
-        if version == API_VERSION and kind == KIND:
-            return
-        field = "apiVersion" if version != API_VERSION else "kind"
-        yield Diagnostic(
-            code="RC308",
-            message=f"not a {API_VERSION} {KIND}",
-            position=self.marks.position(document.index, (field,)),
-            path=field,
-            value=shown(version if field == "apiVersion" else kind),
-            allowed=API_VERSION if field == "apiVersion" else KIND,
-            suggestion="Move it out of the manifest folders, or name the file under `ignore:` in the project file.",
-        )
-
-    @property
-    def marks(self) -> Marks:
-        if self._marks is None:
-            self._marks = Marks(self._file.data, self._file.path)
-        return self._marks
-
     def _mistakes(self, value: Json, document: int) -> Iterator[Diagnostic]:
-        for error in findings(ModelDeployment, value):
-            path = _named_path(error["loc"])
-            if not (path[:1] == ("spec",) and self._widening.accepts(error, path[1:])):
-                yield to_diagnostic(error, path, document, self.marks, fields_at(ModelDeployment, path))
+        foreign = not_ours(value, KIND, document, self._placer)
+        if foreign is not None:
+            yield foreign
+            return
         spec = value.get("spec")
-        if not isinstance(spec, dict):
-            return
-        for path in nulls({key: item for key, item in spec.items() if key != "environments"}):
-            yield self._null(document, ("spec", *path))
+        spec = spec if isinstance(spec, dict) else {}
         overrides = spec.get("environments")
-        if isinstance(overrides, dict):
-            for name, override in overrides.items():
-                yield from self._override(document, ("spec", "environments", name), override)
-        elif "environments" in spec and overrides is None:
-            yield self._null(document, ("spec", "environments"))
-
-    def _override(self, document: int, base: Path, override: Json) -> Iterator[Diagnostic]:
-        if override is None:
-            yield self._null(document, base)
-            return
-        for error in findings(Override, without_nulls(override)):
-            path = _named_path(error["loc"])
-            if not self._widening.accepts(error, path):
-                yield to_diagnostic(error, (*base, *path), document, self.marks, fields_at(Override, path))
-
-    def _null(self, document: int, path: Path) -> Diagnostic:
-        return Diagnostic(
-            code="RC307",
-            message="null deletes a value, and there is nothing to delete here",
-            position=self.marks.position(document, path),
-            path=path_text(path),
-            value="null",
-            suggestion="Leave the field out; write {} for an environment where nothing differs.",
-        )
+        overrides = overrides if isinstance(overrides, dict) else {}
+        written = {key: item for key, item in spec.items() if key != "environments" or item is None}
+        misplaced = [*nulls(written, ("spec",)), *(_override(name) for name, item in overrides.items() if item is None)]
+        yield from with_nulls(self._whole.mistakes(value, document, self._placer), misplaced, document, self._placer)
+        for name, override in overrides.items():
+            if override is not None:
+                shape = Shape(model=Override, widening=self._widening, base=_override(name))
+                yield from shape.mistakes(override, document, self._placer)
 
 
-def _named_path(location: tuple[Any, ...]) -> Path:
-    """The location that pydantic gives, without the markers of its own that it puts between the fields."""
-    return tuple(step for step in location if not (isinstance(step, str) and step.startswith(("[", "function-"))))
+def _override(environment: str) -> Path:
+    return ("spec", "environments", environment)
 
 
 def _names_in(value: Json) -> list[tuple[str, tuple[str, ...]]]:

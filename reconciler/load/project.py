@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import islice
 from urllib.parse import urlsplit
 
 from reconciler.diagnostics import Diagnostic, errors_in
-from reconciler.load.shape import NO_WIDENING, Widening, fields_at, findings, shown, to_diagnostic
-from reconciler.load.yaml import Marks, parse
+from reconciler.load.hints import squeezed
+from reconciler.load.shape import NO_WIDENING, Placer, Shape, Widening, not_ours, nulls, shown, with_nulls
+from reconciler.load.yaml import MAX_MISTAKES, parse
 from reconciler.model.project import EnvironmentSpec, Project
 from reconciler.model.resource import Environment, KeyReference, RateLimit
 from reconciler.model.snapshot import SourceFile
+from reconciler.model.text import KEY_PATTERN
 from reconciler.model.values import Json
 
 
@@ -38,7 +41,9 @@ class Settled:
 
 # A host that stands in where nothing is called: validating and planning need none.
 NO_HOST = "https://host.invalid"
-_KEY = re.compile(r"\bkg-[0-9A-Za-z-]{8,}")
+_KEY = re.compile(KEY_PATTERN)
+# What people call the field when they do not write apiKey; a key under any of these names must not be shown.
+_KEY_WORDS = frozenset({"apikey", "xapikey", "key", "token", "secret", "password"})
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
@@ -49,15 +54,12 @@ def load_project(file: SourceFile | None, fallback: Fallback) -> tuple[Settled |
     documents, found = parse(file.data, file.path)
     if found:
         return None, found
-    marks = Marks(file.data, file.path)
+    placer = Placer(file)
     if len(documents) != 1:
         message = f"the project file holds {len(documents)} documents"
-        place = marks.position(0, ())
-        return None, (
-            Diagnostic(code="RC308", message=message, position=place, allowed="one document of kind Project"),
-        )
+        return None, (placer.say(0, (), "RC308", message, allowed="one document of kind Project"),)
     value, index = documents[0].value, documents[0].index
-    wrong = (*_shape(value, index, marks), *_hosts(value, index, marks))
+    wrong = tuple(islice(_mistakes(value, index, placer), MAX_MISTAKES))
     if errors_in(wrong):
         return None, wrong
     return _settle(Project.model_validate(_without_defaults(value)), value), wrong
@@ -104,47 +106,53 @@ def _without_file(fallback: Fallback) -> tuple[Settled | None, tuple[Diagnostic,
     return settled, ()
 
 
-def _shape(value: Json, document: int, marks: Marks) -> Iterator[Diagnostic]:
-    widening = _widening(value)
-    for error in findings(Project, value):
-        path = tuple(error["loc"])
-        in_defaults = path[:1] == ("environments",) and path[2:3] == ("defaults",)
-        if not (in_defaults and widening.accepts(error, path[3:])):
-            yield to_diagnostic(error, path, document, marks, fields_at(Project, path))
-
-
-def _hosts(value: Json, document: int, marks: Marks) -> Iterator[Diagnostic]:
-    environments = value.get("environments") if isinstance(value, dict) else None
+def _mistakes(value: Json, document: int, placer: Placer) -> Iterator[Diagnostic]:
+    foreign = not_ours(value, "Project", document, placer)
+    if foreign is not None:
+        yield foreign
+        return
+    found = Shape(model=Project, widening=_widening(value)).mistakes(value, document, placer)
+    shaped = (one for one in found if not (one.code == "RC303" and one.path.endswith(".apiKey")))  # _key says it better
+    yield from with_nulls(shaped, nulls(value), document, placer)
+    yield from _ranges(value.get("platform"), document, placer)
+    environments = value.get("environments")
     for name, spec in environments.items() if isinstance(environments, dict) else ():
-        if not isinstance(spec, dict):
-            continue
-        path = ("environments", name)
-        yield from _host(spec.get("host"), (*path, "host"), document, marks)
-        yield from _key(spec.get("apiKey"), (*path, "apiKey"), document, marks)
+        if isinstance(spec, dict):
+            yield from _host(spec.get("host"), ("environments", name, "host"), document, placer)
+            for field, item in spec.items():
+                if squeezed(field) in _KEY_WORDS:
+                    yield from _key(item, ("environments", name, field), document, placer)
 
 
-def _host(host: Json, path: tuple[str, ...], document: int, marks: Marks) -> Iterator[Diagnostic]:
+def _ranges(platform: Json, document: int, placer: Placer) -> Iterator[Diagnostic]:
+    ranges = platform.get("ranges") if isinstance(platform, dict) else None
+    for name, pair in ranges.items() if isinstance(ranges, dict) else ():
+        if _is_pair(pair) and pair[0] > pair[1]:
+            path = ("platform", "ranges", name)
+            yield placer.say(
+                document, path, "RC304", "the lowest value is above the highest", allowed="[lowest, highest]"
+            )
+
+
+def _host(host: Json, path: tuple[str, ...], document: int, placer: Placer) -> Iterator[Diagnostic]:
     if not isinstance(host, str):
         return
     try:
         origin_of(host)
     except ValueError as error:
-        place = marks.position(document, path)
-        yield Diagnostic(code="RC501", message=str(error), position=place, path=".".join(path), value=shown(host))
+        value = None if "@" in host else shown(host)  # a password may stand before it
+        yield placer.say(document, path, "RC501", str(error), value=value, allowed="https://host/ or host:port")
 
 
-def _key(key: Json, path: tuple[str, ...], document: int, marks: Marks) -> Iterator[Diagnostic]:
+def _key(key: Json, path: tuple[str, ...], document: int, placer: Placer) -> Iterator[Diagnostic]:
     """A literal key is refused, and not repeated in the message."""
-    place, name = marks.position(document, path), ".".join(path)
     how = "{env: NAME} or {file: PATH}"
-    if isinstance(key, str) or (isinstance(key, dict) and any(_KEY.search(str(item)) for item in key.values())):
-        yield Diagnostic(
-            code="RC502", message="a key must not stand in the project file", position=place, path=name, allowed=how
-        )
-    elif isinstance(key, dict) and len([item for item in key.values() if item is not None]) != 1:
-        yield Diagnostic(
-            code="RC502", message="name exactly one place for the key", position=place, path=name, allowed=how
-        )
+    if key is None:
+        return
+    if not isinstance(key, dict) or any(_KEY.search(str(item)) for item in key.values()):
+        yield placer.say(document, path, "RC502", "a key must not stand in the project file", allowed=how)
+    elif len([item for item in key.values() if item is not None]) != 1:
+        yield placer.say(document, path, "RC502", "name exactly one place for the key", allowed=how)
 
 
 def _widening(value: Json) -> Widening:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from reconciler.load.shape import NO_WIDENING, Widening
 from reconciler.model.manifest import DURATION_PATTERN, ModelDeployment, Override
 from reconciler.model.project import ApiKey, Project
+from reconciler.model.text import KEY_PATTERN
 from reconciler.model.values import Json
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,7 +22,6 @@ MODELS: Mapping[str, type[BaseModel]] = {"Project": Project, "ModelDeployment": 
 KINDS = tuple(MODELS)
 
 _SOMETHING = "^(?=.*[1-9])"  # a duration of nothing is refused; pydantic's patterns know no look-ahead, an editor's do
-_NO_KEY = r"\bkg-[0-9A-Za-z-]{8,}"
 _OVERRIDING = "Override"  # beside each definition of a part of `spec`, one in which null deletes
 
 
@@ -74,7 +74,7 @@ def _definitions(kind: str) -> dict[str, Json]:
     else:
         key = definitions[ApiKey.__name__]
         key |= {"minProperties": 1, "maxProperties": 1}
-        key["properties"]["file"]["not"] = {"pattern": _NO_KEY}
+        key["properties"]["file"]["not"] = {"pattern": KEY_PATTERN}
     return definitions
 
 

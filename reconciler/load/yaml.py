@@ -20,6 +20,7 @@ from reconciler.diagnostics import Diagnostic, Position
 from reconciler.load.backend import COLLECTION, PLAIN, QUOTED, UNREADABLE, Parser
 from reconciler.load.core_schema import CORE, Refused, kind_of, plain, quoted, tagged, unknown_tag
 from reconciler.load.guard import MAX_DEPTH, MAX_FILE_NODES, MAX_NODES, place_of, too_deep, too_many, unfit
+from reconciler.model.text import without_keys
 from reconciler.model.values import Json
 
 MAX_MISTAKES = 1_000  # listed a file: nobody reads on, and a hostile file could hold 300,000
@@ -264,7 +265,7 @@ class _Reader:
     def _say(self, node: Any, refused: Refused) -> None:
         if len(self.found) >= MAX_MISTAKES:
             return
-        value = node.value if type(node) is yaml.ScalarNode else None
+        value = without_keys(node.value[: 2 * _SHOWN]) if type(node) is yaml.ScalarNode else None
         self.found.append(
             Diagnostic(
                 code=refused.code,

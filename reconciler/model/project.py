@@ -8,11 +8,28 @@ from pydantic import Field, StringConstraints
 
 from reconciler.model.manifest import Name, Overridable, Written
 
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+# A field of the deploy body that is not known yet: inside one of its objects, or a new one beside them.
+EXTRA_FIELD_PATTERN = r"^((hyperParameters|scalingParameters|optimizationInfo)\.)?[A-Za-z0-9_-]+$"
+
+# Every number of the deploy body.
+RangedField = Literal[
+    "hyperParameters.temperature",
+    "hyperParameters.maxTokens",
+    "hyperParameters.topP",
+    "hyperParameters.topK",
+    "scalingParameters.maxBatchSize",
+    "scalingParameters.minReplicas",
+    "scalingParameters.maxReplicas",
+    "scalingParameters.scaleUpDelay",
+    "scalingParameters.scaleDownDelay",
+]
+
 
 class ApiKey(Written):
     """Where the API key is found, never the key: exactly one of the two."""
 
-    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+    env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = Field(
         default=None, description="The environment variable that holds the key."
     )
     file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
@@ -44,11 +61,11 @@ class PlatformSpec(Written):
     """Widens what is accepted when the vendor adds a device, a range or a field."""
 
     device_types: list[str] = Field(default_factory=list, description="Device types beyond those known.")
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+    ranges: dict[RangedField, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         default_factory=dict,
         description="A field inside spec, as hyperParameters.maxTokens -> the lowest and the highest value accepted.",
     )
-    extra_fields: list[str] = Field(
+    extra_fields: list[Annotated[str, StringConstraints(pattern=EXTRA_FIELD_PATTERN)]] = Field(
         default_factory=list,
         description="Fields inside spec that are not known, as hyperParameters.minP; sent as written.",
     )

@@ -18,6 +18,25 @@ _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bi
 # What CI systems read as commands: `::error::` at the start of a line, `##[…` and `##vso[…` anywhere.
 _COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\w*\[)")
 
+# What the platform's API keys look like. A key that is known is redacted by its text; this finds one that somebody wrote
+# where none belongs.
+KEY_PATTERN = r"\bkg-[0-9A-Za-z-]{8,}"
+_KEY = re.compile(KEY_PATTERN)
+
+# A field that people call a key, and what they wrote there; `{env: NAME}` is a reference and may be shown.
+_KEY_FIELD = re.compile(r"((?:api[_-]?key|token|secret|password)[\"']?\s*:\s*)([^\s{][^,}\n]*)", re.IGNORECASE)
+
+
+def without_keys(text: str) -> str:
+    """The text with everything that looks like an API key blotted out."""
+    return _KEY.sub("kg-[redacted]", text) if "kg-" in text else text
+
+
+def masked(line: str) -> str:
+    """A line of a file as long as it was, with stars where an API key stands or seems to stand."""
+    line = _KEY_FIELD.sub(lambda match: match[1] + "*" * len(match[2]), line)
+    return _KEY.sub(lambda match: "*" * len(match[0]), line)
+
 
 def one_line(text: str, limit: int | None = None) -> str:
     """One line without control, format and bidi characters; white space is one blank. At most `limit` characters."""
