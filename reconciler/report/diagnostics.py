@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.diagnostics import Diagnostic, Position, Severity, errors_in
+from reconciler.model.text import masked
 from reconciler.model.values import Json
 from reconciler.report.style import Style, count, safe
 from reconciler.report.tables import columns_of
@@ -62,7 +63,7 @@ def _quoted(position: Position, data: bytes, style: Style) -> Iterator[str]:
     lines = data.decode("utf-8", "replace").splitlines()
     if not 1 <= position.line <= len(lines):
         return
-    line, at = lines[position.line - 1], position.column - 1
+    line, at = masked(lines[position.line - 1]), position.column - 1
     room = max(20, style.width - 16)
     start = max(0, at - room // 2) if len(line) > room else 0
     before, after = (safe(part.replace("\t", _TAB)) for part in (line[start:at], line[at : start + room]))
