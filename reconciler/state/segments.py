@@ -1,0 +1,170 @@
+r"""The log as bytes: frames in zero-filled segments. Pure; `file` does the reading and writing, `repair` looks for what is left.
+
+A segment is one file of a size fixed when it is made, `log/<number of its first record>.log`:
+
+    <length> <crc32> {"environment": …, "firstSeq": …, "format": …, "lineage": …, "size": …}\n
+    <length> <crc32> [{"record": …, "seq": 1}]\n
+    <length> <crc32> [{"record": …, "seq": 2}, {"record": …, "seq": 3}]\n
+    NUL NUL NUL …
+
+`length` counts the bytes of the JSON, `crc32` (eight hexadecimal digits) is zlib's over them. What is appended together is
+one frame, so it is there whole or not at all. A frame holds no NUL and ends with its only line feed; that tells a write that
+was torn by a crash (some of it is still NUL, or its end lacks) from one that was whole once and was damaged since. The first
+was never acknowledged and is cut; the second may be a call that was sent, so reading stops.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.errors import StateCorrupt, StateForeign
+from reconciler.state.format import LOG_FORMAT, check_format
+
+SEGMENT_SIZE = 1 << 20
+
+_FRAME = re.compile(rb"([1-9][0-9]{0,8}) ([0-9a-f]{8}) ")
+_FRAME_AFTER = re.compile(rb"(?<=[\n\0])[1-9][0-9]{0,8} [0-9a-f]{8} ")
+_NAME = re.compile(r"\A([0-9]{20})\.log\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame, read: `start` and `end` are offsets in the segment."""
+
+    payload: bytes
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The frames from some offset on, where the next one goes, and whether a torn write lies there."""
+
+    frames: tuple[Frame, ...]
+    end: int
+    torn: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a segment says of itself in its first frame."""
+
+    environment: str
+    lineage: str
+    first_seq: int
+    size: int
+
+
+def segment_name(first_seq: int) -> str:
+    return f"{first_seq:020d}.log"
+
+
+def first_seq_of(name: str) -> int | None:
+    """The number in a segment's name; None for other files."""
+    found = _NAME.match(name)
+    return int(found[1]) if found else None
+
+
+def encode_frame(payload: bytes) -> bytes:
+    return b"%d %08x %s\n" % (len(payload), zlib.crc32(payload), payload)
+
+
+def encode_header(header: Header) -> bytes:
+    value = {
+        "environment": header.environment,
+        "firstSeq": header.first_seq,
+        "format": LOG_FORMAT,
+        "lineage": header.lineage,
+        "size": header.size,
+    }
+    return encode_frame(json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+
+
+def decode_header(payload: bytes, *, where: str) -> Header:
+    """Raises StateCorrupt, StateTooNew."""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        value = None
+    check_format(value.get("format") if isinstance(value, dict) else None, LOG_FORMAT, where=where)
+    match value:
+        case {"environment": str(environment), "lineage": str(lineage), "firstSeq": int(first), "size": int(size)}:
+            return Header(environment=environment, lineage=lineage, first_seq=first, size=size)
+    raise StateCorrupt(f"{where} is damaged: its first line lacks a field")
+
+
+def check_header(header: Header, expected: Header, *, where: str) -> None:
+    """Whether a segment is the one that its name says, whole, and of this state. Raises StateForeign, StateCorrupt."""
+    if (header.environment, header.lineage) != (expected.environment, expected.lineage):
+        raise StateForeign(
+            f"{where} belongs to {header.environment}, lineage {header.lineage}; the state beside it is"
+            f" {expected.environment}, lineage {expected.lineage}"
+        )
+    if header.first_seq != expected.first_seq:
+        raise StateCorrupt(f"{where} was renamed: it begins with record {header.first_seq}")
+    if header.size != expected.size:
+        raise StateCorrupt(f"{where} was cut or grew: it has {expected.size} bytes instead of {header.size}")
+
+
+def scan(data: bytes, *, base: int = 0, where: str) -> Scan:
+    """The frames in `data`, which stands at offset `base` and reaches to the segment's end.
+
+    Raises StateCorrupt for anything that a torn write cannot have left behind.
+    """
+    frames = []
+    position = 0
+    while (frame := _frame_at(data, position, base)) is not None:
+        frames.append(frame)
+        position = frame.end - base
+    garbage = data[position:].rstrip(b"\0")
+    if garbage and not _is_torn(garbage):
+        raise StateCorrupt(f"{where} is damaged at byte {base + position}")
+    return Scan(frames=tuple(frames), end=base + position, torn=bool(garbage))
+
+
+def salvage(data: bytes) -> Iterator[Frame]:
+    """Every whole frame, whatever lies between them. For repair."""
+    position = 0
+    while position < len(data):
+        frame = _frame_at(data, position, 0)
+        if frame is not None:
+            yield frame
+            position = frame.end
+        else:
+            further = _FRAME_AFTER.search(data, position + 1)
+            if further is None:
+                return
+            position = further.start()
+
+
+def _frame_at(data: bytes, position: int, base: int) -> Frame | None:
+    head = _FRAME.match(data, position)
+    if head is None:
+        return None
+    end = head.end() + int(head[1])
+    payload = data[head.end() : end]
+    if data[end : end + 1] != b"\n" or zlib.crc32(payload) != int(head[2], 16):
+        return None
+    return Frame(payload=payload, start=base + position, end=base + end + 1)
+
+
+def _is_torn(garbage: bytes) -> bool:
+    """Whether a write that was cut short can have left this: some part of it lacks, and nothing was written after it."""
+    if any(_frame_at(garbage, found.start(), 0) for found in _FRAME_AFTER.finditer(garbage)):
+        return False
+    if b"\0" in garbage:
+        return True
+    return not garbage.endswith(b"\n") and not _is_whole_but_for_its_end(garbage)
+
+
+def _is_whole_but_for_its_end(garbage: bytes) -> bool:
+    """A frame whose JSON is whole and whose line feed became something else was whole once."""
+    head = _FRAME.match(garbage)
+    if head is None:
+        return False
+    end = head.end() + int(head[1])
+    return len(garbage) > end and zlib.crc32(garbage[head.end() : end]) == int(head[2], 16)
