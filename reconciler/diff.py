@@ -45,11 +45,12 @@ class Wish(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One cell of the table, read."""
+    """One cell of the table, read. In `hint`, `{address}` stands for the change's address."""
 
     action: Action
     reason: Reason
     detail: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,9 @@ def _gone_after_refusal(case: Case) -> Verdict | None:
 
 def _redeploy(case: Case) -> Verdict:
     if case.known.live is None:
-        return Verdict(action=Action.DEPLOY, reason=Reason.NEW, detail="nothing is live")
+        return Verdict(
+            action=Action.DEPLOY, reason=Reason.BODY_CHANGED, detail="the last attempt failed; nothing is live"
+        )
     return Verdict(
         action=Action.REDEPLOY, reason=Reason.BODY_CHANGED, detail="the body differs from what was last applied"
     )
@@ -134,16 +137,27 @@ def _follow_or_replace(case: Case) -> Verdict:
 
 
 def _follow(case: Case) -> Verdict:
-    last = case.known.last
-    timed_out = last is not None and isinstance(last.outcome, Accepted) and last.outcome.timed_out
-    detail = "its job was not over when following it timed out" if timed_out else "its job is running"
-    return Verdict(action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=detail)
+    return Verdict(action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=_how_it_runs(case.known))
+
+
+def _how_it_runs(entry: Entry) -> str:
+    """Any dock status but the two terminal ones is still running; one that is not documented is said."""
+    match entry.last.outcome if entry.last else None:
+        case Accepted(timed_out=True):
+            return "its job was not over when following it timed out"
+        case Accepted(status=status) if status != "IN_PROGRESS":
+            return f"its job is running; the platform calls it {status}"
+        case _:
+            return "its job is running"
 
 
 def _after_the_job(case: Case) -> Verdict:
     last = case.known.last
-    undeploying = last is not None and last.operation is Operation.UNDEPLOY
-    action = Action.DEPLOY if undeploying or case.known.live is None else Action.REDEPLOY
+    if last is not None and last.operation is Operation.UNDEPLOY:
+        return Verdict(
+            action=Action.DEPLOY, reason=Reason.NEW, detail="it is being undeployed; deployed again after that"
+        )
+    action = Action.DEPLOY if case.known.live is None else Action.REDEPLOY
     return Verdict(action=action, reason=Reason.BODY_CHANGED, detail="the body differs from that of the running job")
 
 
@@ -174,7 +188,8 @@ def _redeploy_after_failure(case: Case) -> Verdict:
     """Also when equal to live: the failed job may have replaced what was live."""
     live = case.known.live
     if live is not None and live.digest == case.wanted.digest:
-        detail = "its last job failed and may have replaced what was live"
+        undeployed = case.known.last is not None and case.known.last.operation is Operation.UNDEPLOY
+        detail = f"its last job failed and may have {'removed' if undeployed else 'replaced'} what was live"
         return Verdict(action=Action.REDEPLOY, reason=Reason.JOB_FAILED, detail=detail)
     return _redeploy(case)
 
@@ -195,7 +210,8 @@ def _hold(case: Case) -> Verdict:
         else "the sender died before a reply was recorded"
     )
     detail = f"whether the last {last.operation if last else 'call'} was processed is unknown: {why}"
-    return Verdict(action=Action.HOLD, reason=Reason.OUTCOME_UNKNOWN, detail=detail)
+    hint = "`reconciler explain {address}` tells what to look at, `reconciler resolve {address}` settles it."
+    return Verdict(action=Action.HOLD, reason=Reason.OUTCOME_UNKNOWN, detail=detail, hint=hint)
 
 
 Rule = Callable[[Case], Verdict | None]
@@ -346,9 +362,17 @@ class _Differ:
     def _held(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict | None:
         if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
             return None
-        suspension = self._in_force(entry.suspension if entry else None) or self._in_force(self.applied.suspension)
+        own = self._in_force(entry.suspension if entry else None)
+        suspension = own or self._in_force(self.applied.suspension)
         if suspension is not None:
-            return Verdict(action=Action.NONE, reason=Reason.SUSPENDED, detail=_say_hold("suspended", suspension))
+            environment = self.desired.environment
+            word, what = ("suspended", "{address}") if own is not None else (f"{environment} is suspended", environment)
+            return Verdict(
+                action=Action.NONE,
+                reason=Reason.SUSPENDED,
+                detail=_say_hold(word, suspension),
+                hint=f"`reconciler resume {what}` ends the suspension.",
+            )
         quarantine = self._in_force(entry.quarantine if entry else None)
         if quarantine is not None and digest is not None and quarantine.digest == digest:
             return Verdict(action=Action.NONE, reason=Reason.QUARANTINED, detail=_say_hold("quarantined", quarantine))
@@ -405,7 +429,7 @@ class _Differ:
             job=_running_job(entry),
             attempt=entry.last.id if entry is not None and entry.last else None,
             previous_name=entry.name if renamed and entry is not None else None,
-            restarts=sends and entry is not None and entry.live is not None,
+            restarts=sends and verdict.action is not Action.DEPLOY and entry is not None and entry.live is not None,
             records=entry is not None and not frozen and (entry.metadata != metadata or entry.name != resource.name),
             hint=_hint(verdict, resource, entry),
         )
@@ -524,12 +548,10 @@ def _say_hold(word: str, hold: Hold) -> str:
     return f"{word} by {hold.who}{until}: {hold.why}"
 
 
-# A next step for each reason that needs one; `{address}` is filled in.
+# A next step for each reason that has the same one everywhere.
 _HINTS: Mapping[Reason, str] = {
     Reason.ORPHAN: "It keeps running. `reconciler undeploy {address}` removes it, `reconciler forget {address}` only forgets it.",
     Reason.PROTECTED: "It keeps running. Lift it with `rollout.protect: false` in its manifest, apply, then delete the manifest.",
-    Reason.OUTCOME_UNKNOWN: "`reconciler explain {address}` tells what to look at, `reconciler resolve {address}` settles it.",
-    Reason.SUSPENDED: "`reconciler resume {address}` ends the suspension.",
     Reason.QUARANTINED: "Change the manifest, or lift it with `reconciler retry {address}`.",
     Reason.BROKEN: "`reconciler validate` lists every error.",
 }
@@ -542,7 +564,7 @@ def _hint(verdict: Verdict, resource: Resource, entry: Entry | None) -> str | No
 
 
 def _hint_for(verdict: Verdict, address: str) -> str | None:
-    hint = _HINTS.get(verdict.reason) if verdict.action in {Action.NONE, Action.HOLD} else None
+    hint = verdict.hint or (_HINTS.get(verdict.reason) if verdict.action is Action.NONE else None)
     return hint.format(address=address) if hint is not None else None
 
 

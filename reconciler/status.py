@@ -133,6 +133,7 @@ def status_of(change: Change, applied: Applied) -> DeploymentStatus:
     entry = applied.entries.get(change.model_id)
     last, live = (entry.last, entry.live) if entry else (None, None)
     job, dock_status = _job(entry)
+    operation = _phase(change, entry, applied)
     return DeploymentStatus(
         address=change.address,
         environment=change.environment,
@@ -141,7 +142,7 @@ def status_of(change: Change, applied: Applied) -> DeploymentStatus:
         model_type=change.model_type,
         sync=_sync(change, entry),
         health=_health(change, entry, applied),
-        operation=_phase(change, entry, applied),
+        operation=operation,
         action=change.action,
         reason=change.reason,
         detail=change.detail,
@@ -154,7 +155,7 @@ def status_of(change: Change, applied: Applied) -> DeploymentStatus:
         commit=last.provenance.commit if last else live.commit if live else None,
         author=last.provenance.author if last else None,
         manifest=change.position.file if change.position else change.metadata.manifest,
-        error=error_of(last) if last is not None and situation_of(entry) is not Situation.LIVE else None,
+        error=error_of(last) if last is not None and _is_news(entry, operation) else None,
     )
 
 
@@ -248,6 +249,11 @@ def _is_suspended(change: Change, entry: Entry, applied: Applied) -> bool:
     """
     holds = [hold for hold in (entry.suspension, applied.suspension) if hold is not None and hold.until is None]
     return bool(holds) and change.action is Action.NONE
+
+
+def _is_news(entry: Entry | None, operation: Phase) -> bool:
+    """Whether what went wrong with the last attempt still matters."""
+    return situation_of(entry) is not Situation.LIVE and operation not in {Phase.CANCELLED, Phase.RUNNING}
 
 
 def _timed_out(entry: Entry | None) -> bool:

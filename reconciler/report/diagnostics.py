@@ -5,6 +5,7 @@ Text begins each diagnostic with `file:line:column: severity code: message`, the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.diagnostics import Diagnostic, Position, Severity, errors_in
@@ -18,6 +19,7 @@ FORMAT = "reconciler/diagnostics/v1"
 _COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 _INDENT = "    "
 _TAB = "    "
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what the parser counts as lines
 
 
 def diagnostics_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, bytes], style: Style) -> str:
@@ -60,13 +62,14 @@ def _lines(one: Diagnostic, sources: Mapping[str, bytes], style: Style) -> Itera
 
 def _quoted(position: Position, data: bytes, style: Style) -> Iterator[str]:
     """The line with a caret under the column; a long line is cut around it."""
-    lines = data.decode("utf-8", "replace").splitlines()
+    lines = _LINE_BREAK.split(data.decode("utf-8", "replace").removeprefix("\ufeff"))
     if not 1 <= position.line <= len(lines):
         return
     line, at = masked(lines[position.line - 1]), position.column - 1
     room = max(20, style.width - 16)
     start = max(0, at - room // 2) if len(line) > room else 0
     before, after = (safe(part.replace("\t", _TAB)) for part in (line[start:at], line[at : start + room]))
+    before = f"…{before}" if start else before
     number = str(position.line)
     yield style.paint(f"{_INDENT}{number} | ", "dim") + before + after
     caret = style.paint("^", "red")

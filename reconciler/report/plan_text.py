@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from reconciler.model.plan import Action, Because, Change, FieldChange, Plan, Reason
 from reconciler.model.values import Json
 from reconciler.plan.edges import UNSATISFIED
-from reconciler.report.style import Style, safe, value_text
+from reconciler.report.style import Style, count, safe, value_text
 
 # Symbol and colour of each action; `±` is a replace, which is two changes.
 SYMBOLS = {
@@ -96,77 +96,93 @@ class _Page:
         return cls(plan=plan, style=style, verbose=verbose, old_halves=old)
 
     def text(self) -> str:
-        blocks = [block for block in (self._changes(), self._warnings(), self._guards()) if block]
+        blocks = [block for block in (self._changes(), self._notes(), self._warnings(), self._guards()) if block]
         blocks.append([self.style.paint(safe(summary(self.plan)), "bold")])
         return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
     def _changes(self) -> list[str]:
-        shown = self._shown()
+        shown = sorted(filter(self._is_shown, self.plan.changes), key=_order)
         if not shown:
             return []
-        stages = dict.fromkeys(_stage(change) for change in sorted(shown, key=_stage_key))
+        stages = dict.fromkeys(map(_stage, shown))
         lines = [self._title()]
         for stage in stages:
-            members = [change for change in shown if _stage(change) == stage]
             if len(stages) > 1:
                 lines += ["", self.style.paint(f"  {stage}", "bold")]
-            for change in members:
-                lines += ["", *self._change(change)] if change.action is not Action.NONE else self._change(change)
+            short = False
+            for change in (change for change in shown if _stage(change) == stage):
+                was_short, short = short, self._is_short(change)
+                lines += [] if was_short and short else [""]
+                lines += self._change(change)
         return lines
 
     def _title(self) -> str:
         plan = self.plan
         commit = f", commit {safe(plan.commit[:12])}" if plan.commit else ""
         dirty = " with uncommitted changes" if plan.commit and plan.dirty else ""
-        return self.style.paint(f"{safe(plan.environment)} on {safe(plan.origin)}{commit}{dirty}", "bold")
+        chosen = " ".join([*plan.globs, *(f"-l {key}={value}" for key, value in plan.labels)])
+        only = f", only {safe(chosen)}" if chosen else ""
+        return self.style.paint(f"{safe(plan.environment)} on {safe(plan.origin)}{commit}{dirty}{only}", "bold")
 
-    def _shown(self) -> list[Change]:
-        """What has a line of its own; the undeploy of a replace stands with the deploy."""
-        worth = (c for c in self.plan.changes if c.address not in self.old_halves)
-        return [c for c in worth if self.verbose or c.action is not Action.NONE or c.reason in UNSATISFIED]
+    def _is_shown(self, change: Change) -> bool:
+        """Whether it has lines of its own: something happens or is kept from happening. One half of a replace stands for both."""
+        if change.address in self.old_halves:
+            return False
+        return self.verbose or change.action is not Action.NONE or change.reason in UNSATISFIED
+
+    def _is_short(self, change: Change) -> bool:
+        """One line is enough for what stays as it is."""
+        return change.action is Action.NONE and change.reason not in UNSATISFIED
 
     def _change(self, change: Change) -> list[str]:
         old = self.old_halves.get(change.replaces or "")
         symbol, colour = REPLACE if old is not None else SYMBOLS[change.action]
-        lines = [f"  {self.style.paint(symbol, colour)} {self._header(change)}"]
-        lines += [f"      {line}" for line in self._details(change, old)]
-        return lines
+        first = f"  {self.style.paint(symbol, colour)} {self._header(change)}"
+        if self._is_short(change):
+            recorded = "; its labels, rollout or file changed, which is recorded" if change.records else ""
+            return [f"{first}  {safe(change.detail)}{recorded}"]
+        return [first, *(f"      {line}" for line in self._details(change, old))]
 
     def _header(self, change: Change) -> str:
-        device = _device(change)
-        parts = [self.style.paint(safe(change.address), "bold"), safe(change.model_id), device or ""]
+        parts = [self.style.paint(safe(change.address), "bold"), safe(change.model_id), _device(change) or ""]
         return "  ".join(part for part in parts if part)
 
     def _details(self, change: Change, old: Change | None) -> Iterator[str]:
-        yield self._action_line(change, old)
+        yield self._what(change) if old is None else self._replace(change, old)
         if change.action in {Action.DEPLOY, Action.ADOPT} and change.position and not change.fields:
             yield self.style.paint(f"written in {_place(change.position)}", "dim")
         if change.previous_name is not None and change.action is not Action.RENAME:
             yield f"renamed from {safe(change.previous_name)}"
         yield from self._fields(change.fields)
-        if self.verbose and change.body is not None and change.action is not Action.NONE:
+        if self.verbose and change.body is not None:
             yield from self._body(change)
-        if change.job is not None and change.action is not Action.FOLLOW:
-            yield f"waits for the running job {safe(change.job)}"
-        for edge in change.waits_for:
-            if edge.because is Because.REPLACE and old is not None:
-                continue  # the order of the two halves is said above
-            yield f"waits for {safe(edge.address)} ({edge.because})"
-        if change.rollout.protect and change.action is not Action.NONE and self.verbose:
-            yield "protected"
+        yield from self._waits(change, old)
         if change.hint is not None and change.reason not in _WARNED:
             yield self.style.paint(safe(change.hint), "cyan")
 
-    def _action_line(self, change: Change, old: Change | None) -> str:
-        restarts = self.style.paint(" The running model restarts.", "yellow") if _restarts(change) else ""
-        job = f" ({safe(change.job)})" if change.action is Action.FOLLOW and change.job else ""
-        if old is None:
-            what = "as it is" if change.action is Action.NONE else str(change.action)
-            return f"{what}: {safe(change.detail)}{job}{'.' if restarts else ''}{restarts}"
-        first, second = f"{change.action} {safe(change.model_id)}", f"{old.action} {safe(old.model_id)}"
-        if any(edge.because is Because.REPLACE for edge in change.waits_for):
+    def _what(self, change: Change) -> str:
+        action = "left alone" if change.action is Action.NONE else str(change.action)
+        job = f" {safe(change.job)}" if change.action is Action.FOLLOW and change.job else ""
+        restarts = ""
+        if change.restarts:
+            restarts = f". {self.style.paint('The running model restarts.', 'yellow')}"
+        return f"{action}{job}: {safe(change.detail)}{restarts}"
+
+    def _replace(self, new: Change, old: Change) -> str:
+        """The two halves in their order; why the new one is sent again, if it is."""
+        why = "" if new.reason is Reason.NEW else f" ({safe(new.detail)})"
+        first, second = f"{new.action} {safe(new.model_id)}{why}", f"undeploy {safe(old.model_id)}"
+        if any(edge.because is Because.REPLACE for edge in new.waits_for):
             return f"replace: {second}, then {first}; nothing answers in between"
         return f"replace: {first}, then {second}"
+
+    def _waits(self, change: Change, old: Change | None) -> Iterator[str]:
+        for half in (change, old):
+            if half is not None and half.job is not None and half.action is not Action.FOLLOW:
+                yield f"waits for the running job {safe(half.job)}{'' if half is change else f' of {safe(half.address)}'}"
+        for edge in change.waits_for:
+            if edge.because is not Because.REPLACE or old is None:  # else the order is said above
+                yield f"waits for {safe(edge.address)} ({edge.because})"
 
     def _fields(self, fields: Iterable[FieldChange]) -> Iterator[str]:
         rows = [(safe(f.path), f"{value_text(f.before)} → {value_text(f.after)}", _source(f)) for f in fields]
@@ -178,6 +194,14 @@ class _Page:
     def _body(self, change: Change) -> Iterator[str]:
         for path, value in _leaves("", json.loads(change.body or "{}")):
             yield self.style.paint(f"{safe(path)}: {value_text(value)}", "dim")
+
+    def _notes(self) -> list[str]:
+        """Bookkeeping is counted: moving a folder of manifests should not fill the screen."""
+        quiet = sum(1 for change in self.plan.changes if change.records and self._is_short(change))
+        if not quiet:
+            return []
+        what = "labels, rollout or manifest file changed; that is recorded, and nothing is sent"
+        return [f"{count(quiet, 'unchanged deployment')}: {what}."]
 
     def _warnings(self) -> list[str]:
         hints = {c.address: c.hint for c in self.plan.changes if c.reason in _WARNED}
@@ -196,20 +220,18 @@ class _Page:
         return ["Refused until a person allows it:", *lines] if lines else []
 
 
-def _stage_key(change: Change) -> tuple[int, int]:
-    """As `apply` walks them: waves rising, then undeploys, from the highest wave down."""
-    if change.action is Action.UNDEPLOY and change.reason is not Reason.MODEL_REPLACED:
-        return (1, 0)
-    return (0, change.rollout.wave)
+def _order(change: Change) -> tuple[bool, int, str]:
+    """As `apply` walks them: waves rising, then undeploys with the waves falling."""
+    last = _is_last(change)
+    return (last, -change.rollout.wave if last else change.rollout.wave, change.address)
 
 
 def _stage(change: Change) -> str:
-    last, wave = _stage_key(change)
-    return "last" if last else f"wave {wave}"
+    return "last, the highest wave first" if _is_last(change) else f"wave {change.rollout.wave}"
 
 
-def _restarts(change: Change) -> bool:
-    return change.restarts and change.action is not Action.UNDEPLOY
+def _is_last(change: Change) -> bool:
+    return change.action is Action.UNDEPLOY and change.reason is not Reason.MODEL_REPLACED
 
 
 def _device(change: Change) -> str | None:

@@ -14,7 +14,7 @@ from enum import Enum
 from reconciler.model.applied import Accepted, Applied, Attempt, Entry, address_of
 from reconciler.model.plan import Action
 from reconciler.model.values import Json
-from reconciler.report.style import Style, duration, safe
+from reconciler.report.style import Style, duration, one_line, safe
 from reconciler.report.tables import table
 from reconciler.status import DeploymentStatus, Explanation, Gate, Health, Phase, Stand, Sync, error_of, phase_of
 
@@ -96,7 +96,7 @@ def _wide(row: DeploymentStatus, now: datetime) -> tuple[str, ...]:
 def _errors(rows: Sequence[DeploymentStatus], style: Style) -> Iterator[str]:
     for row in rows:
         if row.error is not None:
-            yield f"{style.paint(safe(row.address), 'red')}: {safe(row.error)}\n"
+            yield f"{style.paint(safe(row.address), 'red')}: {one_line(safe(row.error))}\n"
 
 
 def explain_text(explanation: Explanation, style: Style, *, now: datetime) -> str:

@@ -42,10 +42,13 @@ PLAIN = Style()
 
 
 def value_text(value: Json, limit: int = MAX_VALUE) -> str:
-    """A JSON value on one line, bounded; None is what is not there."""
+    """A JSON value on one line, bounded; what cannot be seen is spelled as an escape; None is what is not there."""
     if value is None:
         return "(absent)"
-    text = safe(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    text = safe(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
