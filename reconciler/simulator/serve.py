@@ -135,11 +135,11 @@ def serve(settings: SimulatorSettings, *, out: IO[str] | None = None) -> int | N
     Raises UsageError when the log cannot be written, PlatformUnreachable when the port cannot be had.
     """
     with _opened(settings.log) as stream, listen(settings.host, settings.port) as sock:
-        return run(settings.scenario, sock, Journal(stream), out or sys.stdout)
+        return run(World(settings.scenario), sock, Journal(stream), out or sys.stdout)
 
 
 def run(
-    scenario: Scenario,
+    world: World,
     sock: socket.socket,
     journal: Journal,
     out: IO[str],
@@ -151,7 +151,7 @@ def run(
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     protocol = type("JournalledProtocol", (FaultyProtocol,), {"journal": journal})
     config = uvicorn.Config(
-        create_app(World(scenario), journal=journal),
+        create_app(world, journal=journal),
         http=protocol,
         ws="none",
         lifespan="off",

@@ -83,8 +83,7 @@ class Description:
 
     def _body_mistakes(self, described: Any, seen: Seen) -> list[str]:
         if described is None:
-            more = ["a body that is not documented"] if seen.body or "content-type" in seen.headers else []
-            return more
+            return ["a body that is not documented"] if seen.body or "content-type" in seen.headers else []
         if seen.headers.get("content-type") != "application/json":
             return ["the content type is not JSON"]
         return self.mistakes(described["content"]["application/json"]["schema"], json.loads(seen.body))

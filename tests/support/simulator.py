@@ -20,7 +20,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, Self
@@ -110,22 +111,24 @@ class MemoryPlatform:
         await asyncio.sleep(min(took, self._patience))
         if took > self._patience:
             return NoReply(error="not finished in time")
-        return carried(response)
+        return carried(response, now)
 
 
-def carried(response: Response) -> Sent:
-    """What of a reply arrives, and what the client makes of it."""
+def carried(response: Response, now: float) -> Sent:
+    """What of a reply arrives, and what the client makes of it; `now` is when it was made."""
     delivery = response.delivery
     if delivery.lost:
         return NoReply(error="Connection reset by peer" if delivery.lost == "reset" else "the connection ended")
-    head = len(f"HTTP/1.1 {response.status} \r\n") + sum(len(n) + len(v) + 4 for n, v in response.headers) + 2
+    length = str(len(response.body))
+    told = (*response.headers, ("date", formatdate(now, usegmt=True)), ("content-length", length))
+    head = len(f"HTTP/1.1 {response.status} \r\n") + sum(len(n) + len(v) + 4 for n, v in told) + 2
     kept = len(response.body) if delivery.cut_body is None else delivery.cut_body
     if delivery.cut is not None:
         kept = min(kept, delivery.cut - head)
     if kept < 0:
         return NoReply(error="the connection ended")
     error = f"the reply ended after {kept} bytes of its body" if kept < len(response.body) else None
-    headers = keep_headers(response.headers)
+    headers = keep_headers(told)
     return Reply(status_code=response.status, headers=headers, body=response.body[:kept], error=error)
 
 
@@ -250,13 +253,22 @@ class _Body(httpx.AsyncByteStream):
 # Over real sockets
 
 
+class ChangingWorld(World):
+    """A world that can begin anew, so that one server serves many tests."""
+
+    def become(self, told: Scenario) -> None:
+        """Forget everything and play this scenario; no call may be under way."""
+        super().__init__(told)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class RunningSimulator:
     """A server in a thread."""
 
     origin: str
     journal: Journal
     server: Server
+    world: ChangingWorld
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
@@ -278,19 +290,22 @@ class _Announcement(io.StringIO):
 
 
 @contextlib.contextmanager
-def running_simulator(told: Scenario | None = None) -> Iterator[Running]:
+def running_simulator(told: Scenario | None = None) -> Iterator[RunningSimulator]:
     """A real simulator on a free loopback port, in a thread with its own loop."""
     ready: queue.Queue[str] = queue.Queue()
     servers: queue.Queue[Server] = queue.Queue()
     journal = Journal()
     sock = listen("127.0.0.1", 0)
-    arguments = (told or scenario(), sock, journal, _Announcement(ready))
+    world = ChangingWorld(told or scenario())
+    arguments = (world, sock, journal, _Announcement(ready))
     thread = threading.Thread(target=lambda: run(*arguments, started=servers.put), name="simulator", daemon=True)
     thread.start()
     server = servers.get(timeout=60)
     try:
         line = ready.get(timeout=60)
-        yield Running(origin=line.removeprefix("listening on ").strip(), journal=journal, server=server)
+        yield RunningSimulator(
+            origin=line.removeprefix("listening on ").strip(), journal=journal, server=server, world=world
+        )
     finally:
         server.should_exit = True
         thread.join(60)
@@ -343,28 +358,3 @@ class SimulatorProcess:
     def accepted(self) -> list[dict[str, Any]]:
         """The calls that started a job, in their order."""
         return [line for line in self.lines if line["accepted"]]
-
-
-def without_faults(told: Scenario) -> Scenario:
-    """The same platform in good order: what a run after the trouble meets."""
-    return replace_rules(told, ())
-
-
-def replace_rules(told: Scenario, rules: tuple[Rule, ...]) -> Scenario:
-    return told.model_copy(update={"rules": rules})
-
-
-__all__ = [
-    "ORIGIN",
-    "AsgiPlatform",
-    "AsgiTransport",
-    "MemoryPlatform",
-    "Running",
-    "SimulatorProcess",
-    "asgi_platform",
-    "carried",
-    "loop_clock",
-    "running_simulator",
-    "scenario",
-]
-_ = replace
