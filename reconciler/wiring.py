@@ -156,9 +156,12 @@ def binding_of(environment: Environment) -> Binding:
 
 
 def refuse_foreign(environment: Environment, applied: Applied) -> None:
-    """Raises StateForeign when the state is bound to another host or key reference."""
-    if environment.origin == NO_HOST:
-        return  # planning without a host, which only a project without a file can do
+    """Raises StateForeign when the state is bound to another host or key reference.
+
+    A state without entries binds nothing: whoever corrects the host after `init` need not say so twice.
+    """
+    if environment.origin == NO_HOST or not applied.entries:
+        return  # no host: planning in a project without a file
     now, bound = binding_of(environment), applied.binding
     for what, ours, theirs in (("host", now.origin, bound.origin), ("API key", now.api_key, bound.api_key)):
         if ours != theirs:

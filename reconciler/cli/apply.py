@@ -88,7 +88,7 @@ def apply(  # one parameter an option
     session.show(plan_text([one.plan for one in planned], session.style(sys.stdout)))
     _refuse_guarded(planned)
     _ask(planned, yes=yes)
-    ready = [_prepared(project, one, choices, rebind=rebind) for one in planned]
+    ready = [_prepared(project, one, choices) for one in planned]
     return worst(_apply_one(project, one, parallelism=parallelism, wait=not no_wait) for one in ready)
 
 
@@ -149,13 +149,13 @@ def _changes_something(action: Action) -> bool:
     return action.sends or action in {Action.ADOPT, Action.RENAME}
 
 
-def _prepared(project: Project, one: Planned, choices: Choices, *, rebind: bool) -> Planned:
+def _prepared(project: Project, one: Planned, choices: Choices) -> Planned:
     """The state as the run needs it: made where it was allowed to be missing, bound anew where that was asked for."""
     environment = one.environment
     if not one.store.exists():
         one.store.create(empty_state(environment))
         return plan_one(project, environment, choices)
-    if rebind and one.applied.binding != wiring.binding_of(environment):
+    if one.applied.binding != wiring.binding_of(environment):  # allowed: `refuse_foreign` let it pass
         _rebind(project.session, one, environment)
         return plan_one(project, environment, choices)
     return one
@@ -165,7 +165,7 @@ def _rebind(session: Session, one: Planned, environment: Environment) -> None:
     from reconciler.apply.journal import Journal
 
     decision = Rebind(binding=wiring.binding_of(environment))
-    record = DecisionRecord(decision=decision, who=session.settings.user, why="apply --rebind", at=now())
+    record = DecisionRecord(decision=decision, who=session.settings.user, why="the project file says so", at=now())
     Journal(one.store).transact_now(lambda _: [record])
 
 

@@ -56,16 +56,16 @@ def init(
         host = session.settings.host
     key_variable = api_key_env or f"{environment.upper().replace('-', '_')}_API_KEY"
     _make(session, session.settings.project, project_text(environment, host, key_variable))
-    opened = wiring.open_project(replace(session.settings, host=None))
+    opened = wiring.open_project(session.settings)
     _make(session, session.settings.root / SCHEMA, render(schema_of(None)))
     _manifests(session, opened, [payload for _, payload in payloads])
     for one in opened.project.environments:
         store = wiring.store_for(opened, one)
         if store.exists():
-            session.say(f"kept     state of {one.name}, {store.location}")
+            session.say(f"kept     state of {one.name} in {store.location}")
         else:
             store.create(empty_state(one))
-            session.say(f"created  state of {one.name}, {store.location}")
+            session.say(f"created  state of {one.name} in {store.location}")
     session.say(_what_next(opened, host))
     return 0
 
@@ -116,7 +116,7 @@ def _what_next(opened: Opened, host: str) -> str:
     key = opened.project.environments[0].api_key
     lines = ["", "Next:"]
     if host == EXAMPLE_HOST and opened.project.environments[0].origin == EXAMPLE_HOST.rstrip("/"):
-        lines.append(f"  1. write your platform's host into {opened.settings.project}")
+        lines.append(f"  - write your platform's host into {opened.settings.project}")
     lines += [
         f"  - describe your models in {opened.project.manifests[0]}",
         "  - reconciler plan      shows what would be done",
