@@ -27,7 +27,18 @@ from reconciler.state import files
 from reconciler.state.files import Descriptor, translated
 from reconciler.state.folder import Layout, begin_segment, install_snapshot, provide_spare, remove_segments
 from reconciler.state.format import decode_batch, decode_snapshot, encode_batch, encode_snapshot
-from reconciler.state.segments import Header, Scan, check_header, decode_header, encode_frame, salvage, scan
+from reconciler.state.segments import (
+    CONTINUATION_ROOM,
+    Header,
+    Scan,
+    check_header,
+    decode_header,
+    encode_continuation,
+    encode_frame,
+    is_continuation,
+    salvage,
+    scan,
+)
 from reconciler.state.store import Conflict, DurabilityLost, Stored, check_successor
 
 _READ_TRIES = 100  # how often a reader may be disturbed by writers in a row
@@ -157,7 +168,7 @@ class FileStore:
                 provide_spare(self._at)
                 install_snapshot(self._at, replace(snapshot, serial=before.serial + 1), previous=data)
                 if end.header.first_seq <= seq:
-                    self._end = self._next_segment(seq)
+                    self._end = self._continued(end)
                 # The log reaches back to the snapshot before this one, so that a damaged snapshot loses nothing.
                 remove_segments(self._at, needed_after=before.seq)
 
@@ -226,8 +237,11 @@ class FileStore:
         """
         records: list[Record] = []
         while end.file.is_at(end.path):
-            found = _rest(end, quick=quick)
+            found, continued = _rest(end, quick=quick), False
             for frame in found.frames:
+                if is_continuation(frame.payload):
+                    continued = True
+                    continue
                 where = f"{end.path} at byte {frame.start}"
                 batch = decode_batch(frame.payload, where=where)
                 if not batch or batch[0].seq != end.seq + 1:
@@ -235,7 +249,8 @@ class FileStore:
                 records.extend(one.record for one in batch)
                 end = replace(end, seq=end.seq + len(batch))
             end = replace(end, offset=found.end, torn=found.torn)
-            if end.header.first_seq > end.seq or not self._at.segment(end.seq + 1).exists():
+            follows = end.header.first_seq <= end.seq and self._at.segment(end.seq + 1).exists()
+            if not (continued or follows):
                 return _Tail(records=tuple(records), end=end)
             end = self._open_segment(end.seq + 1)
         return None
@@ -357,14 +372,20 @@ class FileStore:
         return end
 
     def _with_room(self, end: _End, need: int) -> _End:
-        if end.offset + need <= end.header.size:
+        if end.offset + need <= end.header.size - CONTINUATION_ROOM:
             return end
-        return self._next_segment(end.seq, room=need)
+        return self._continued(end, room=need)
 
-    def _next_segment(self, seq: int, *, room: int = 0) -> _End:
+    def _continued(self, end: _End, *, room: int = 0) -> _End:
+        """A new segment, and then the word in the one before that there is another."""
+        first_seq = end.seq + 1
         owner = (self._environment, self._lineage or "")
-        file, header, offset = begin_segment(self._at, owner, seq + 1, room=room)
-        return _End(file=file, path=self._at.segment(seq + 1), header=header, offset=offset, seq=seq, checked=True)
+        file, header, offset = begin_segment(self._at, owner, first_seq, room=room)
+        if end.header.first_seq != first_seq:
+            end.file.write(encode_continuation(first_seq), end.offset)
+            files.sync(end.file, end.path)
+        path = self._at.segment(first_seq)
+        return _End(file=file, path=path, header=header, offset=offset, seq=end.seq, checked=True)
 
     def _holder(self) -> str:
         try:

@@ -15,7 +15,7 @@ from reconciler.model.applied import Applied
 from reconciler.state import files
 from reconciler.state.files import Descriptor
 from reconciler.state.format import encode_snapshot
-from reconciler.state.segments import SEGMENT_SIZE, Header, encode_header, first_seq_of, segment_name
+from reconciler.state.segments import CONTINUATION_ROOM, SEGMENT_SIZE, Header, encode_header, first_seq_of, segment_name
 
 Owner: TypeAlias = tuple[str, str]  # environment and lineage, which every segment names
 
@@ -88,7 +88,7 @@ def begin_segment(at: Layout, owner: Owner, first_seq: int, *, room: int = 0) ->
     """
     path = at.segment(first_seq)
     header = _header(owner, first_seq, SEGMENT_SIZE)
-    if len(encode_header(header)) + room > SEGMENT_SIZE:
+    if len(encode_header(header)) + room > SEGMENT_SIZE - CONTINUATION_ROOM:
         header = _header(owner, first_seq, (room // SEGMENT_SIZE + 2) * SEGMENT_SIZE)
         files.write_file(path, encode_header(header).ljust(header.size, b"\0"))
         return files.open_file(path, os.O_RDWR), header, len(encode_header(header))

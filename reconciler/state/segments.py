@@ -5,6 +5,7 @@ A segment is one file of a size fixed when it is made, `log/<number of its first
     <length> <crc32> {"environment": …, "firstSeq": …, "format": …, "lineage": …, "size": …}\n
     <length> <crc32> [{"record": …, "seq": 1}]\n
     <length> <crc32> [{"record": …, "seq": 2}, {"record": …, "seq": 3}]\n
+    <length> <crc32> {"continuedAt": 4}\n            (once there is another segment, so that its loss is noticed)
     NUL NUL NUL …
 
 `length` counts the bytes of the JSON, `crc32` (eight hexadecimal digits) is zlib's over them. What is appended together is
@@ -25,6 +26,7 @@ from reconciler.errors import StateCorrupt, StateForeign
 from reconciler.state.format import LOG_FORMAT, check_format
 
 SEGMENT_SIZE = 1 << 20
+CONTINUATION_ROOM = 64  # bytes kept free for the last frame
 
 _FRAME = re.compile(rb"([1-9][0-9]{0,8}) ([0-9a-f]{8}) ")
 _FRAME_AFTER = re.compile(rb"(?<=[\n\0])[1-9][0-9]{0,8} [0-9a-f]{8} ")
@@ -110,6 +112,14 @@ def check_header(header: Header, expected: Header, *, where: str) -> None:
         raise StateCorrupt(f"{where} was cut or grew: it has {expected.size} bytes instead of {header.size}")
 
 
+def encode_continuation(next_seq: int) -> bytes:
+    return encode_frame(b'{"continuedAt":%d}' % next_seq)
+
+
+def is_continuation(payload: bytes) -> bool:
+    return payload.startswith(b'{"continuedAt":')
+
+
 def scan(data: bytes, *, base: int = 0, where: str) -> Scan:
     """The frames in `data`, which stands at offset `base` and reaches to the segment's end.
 
@@ -130,7 +140,7 @@ def salvage(data: bytes) -> Iterator[Frame]:
     """Every whole frame, whatever lies between them. For repair."""
     position = 0
     while position < len(data):
-        frame = _frame_at(data, position, 0)
+        frame = _frame_at(data, position, 0, lenient=True)
         if frame is not None:
             yield frame
             position = frame.end
@@ -141,13 +151,18 @@ def salvage(data: bytes) -> Iterator[Frame]:
             position = further.start()
 
 
-def _frame_at(data: bytes, position: int, base: int) -> Frame | None:
+def _frame_at(data: bytes, position: int, base: int, *, lenient: bool = False) -> Frame | None:
+    """The frame there; `lenient` takes it whatever its line feed has become."""
     head = _FRAME.match(data, position)
     if head is None:
         return None
     end = head.end() + int(head[1])
     payload = data[head.end() : end]
-    if data[end : end + 1] != b"\n" or zlib.crc32(payload) != int(head[2], 16):
+    if (
+        (not lenient and data[end : end + 1] != b"\n")
+        or len(payload) != int(head[1])
+        or zlib.crc32(payload) != int(head[2], 16)
+    ):
         return None
     return Frame(payload=payload, start=base + position, end=base + end + 1)
 
@@ -158,13 +173,6 @@ def _is_torn(garbage: bytes) -> bool:
         return False
     if b"\0" in garbage:
         return True
-    return not garbage.endswith(b"\n") and not _is_whole_but_for_its_end(garbage)
-
-
-def _is_whole_but_for_its_end(garbage: bytes) -> bool:
-    """A frame whose JSON is whole and whose line feed became something else was whole once."""
-    head = _FRAME.match(garbage)
-    if head is None:
-        return False
-    end = head.end() + int(head[1])
-    return len(garbage) > end and zlib.crc32(garbage[head.end() : end]) == int(head[2], 16)
+    # Whole but for its line feed, which became something else: it was whole once.
+    frame = _frame_at(garbage, 0, 0, lenient=True)
+    return not garbage.endswith(b"\n") and (frame is None or frame.end > len(garbage))
