@@ -227,6 +227,14 @@ TABLE: Mapping[Situation, Mapping[Wish, Rule]] = {
 }
 
 
+def cell_of(entry: Entry | None, resource: Resource | None) -> tuple[Situation, Wish]:
+    """Which cell of the table an entry and a manifest, of one model id, stand in."""
+    if resource is None:
+        return situation_of(entry), Wish.GONE
+    same = entry is not None and reference_digest(entry) == resource.digest
+    return situation_of(entry), Wish.SAME if same else Wish.OTHER
+
+
 def diff(desired: Desired, applied: Applied, *, prune: bool, now: datetime, locate: Locate) -> tuple[Change, ...]:
     """Every address of one environment with its action and reason, sorted by address.
 
@@ -280,9 +288,8 @@ class _Differ:
     def of_resource(self, resource: Resource) -> Change:
         entry = self.applied.entries.get(resource.model_id)
         case = self._case(entry, resource, replaced=False)
-        situation = situation_of(entry)
-        wish = Wish.SAME if entry is not None and reference_digest(entry) == resource.digest else Wish.OTHER
-        verdict = TABLE[situation][wish](case)
+        row, column = cell_of(entry, resource)
+        verdict = TABLE[row][column](case)
         if verdict is None:
             raise AssertionError("the columns with a manifest always have a verdict")
         verdict = self._asked_again(verdict, entry)
@@ -295,7 +302,8 @@ class _Differ:
 
     def of_gone(self, entry: Entry) -> Change | None:
         replaced = self.names.is_replaced(entry)
-        verdict = TABLE[situation_of(entry)][Wish.GONE](self._case(entry, None, replaced=replaced))
+        row, column = cell_of(entry, None)
+        verdict = TABLE[row][column](self._case(entry, None, replaced=replaced))
         if verdict is None:
             return None
         verdict = self._held_back(verdict, entry, None)

@@ -14,7 +14,7 @@ from reconciler.load.project import Fallback, Settled, load_project
 from reconciler.load.yaml import parse
 from reconciler.model.applied import Applied
 from reconciler.model.plan import Plan
-from reconciler.model.resource import KeyReference
+from reconciler.model.resource import Desired, KeyReference
 from reconciler.model.snapshot import Provenance, Snapshot, SourceFile
 from reconciler.pipeline import Checked, check, make_plan
 from reconciler.plan.build import Choices
@@ -59,7 +59,9 @@ class Options:
             **{name: name for name in ("environments", "select", "labels", "verbose", "lenient", "sources", "commit")},
             "explain": "explain",
         }
-        options: dict[str, Any] = {known[key]: tuple(v) if isinstance(v, list) else v for key, v in written.items() if key != "now"}
+        options: dict[str, Any] = {
+            known[key]: tuple(v) if isinstance(v, list) else v for key, v in written.items() if key != "now"
+        }
         if "now" in written:
             options["now"] = datetime.fromisoformat(written["now"])
         return cls(**options)
@@ -68,6 +70,20 @@ class Options:
 def folders() -> list[str]:
     """The names of all scenario folders."""
     return sorted(path.name for path in CASES.iterdir() if path.is_dir() and path.name[:1].isdigit())
+
+
+def inputs(name: str) -> Iterator[tuple[Desired, Applied]]:
+    """What the case compares, for each environment; nothing where its manifests are refused."""
+    case = _Case.read(CASES / name)
+    project, snapshot, _ = case.sources()
+    if project is None:
+        return
+    checked = check(snapshot, project)
+    if errors_in(checked.diagnostics) and not case.options.lenient:
+        return
+    for environment in checked.environments.values():
+        state = applied_of(case.fixture.get(environment.name) or {}, environment, project)
+        yield checked.desired[environment.name], state
 
 
 def run(name: str) -> dict[str, str]:
@@ -95,7 +111,7 @@ class _Case:
         )
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        project, snapshot, wrong = self._sources()
+        project, snapshot, wrong = self.sources()
         if project is None:
             yield "diagnostics.txt", self._diagnostics(wrong, snapshot)
             return
@@ -105,7 +121,7 @@ class _Case:
         if not errors_in(checked.diagnostics) or self.options.lenient:
             yield from self._plans(checked, project)
 
-    def _sources(self) -> tuple[Settled | None, Snapshot, tuple[Diagnostic, ...]]:
+    def sources(self) -> tuple[Settled | None, Snapshot, tuple[Diagnostic, ...]]:
         written = read_project(self.folder)
         shared = SourceFile(path="reconciler.yaml", data=SHARED_PROJECT.read_bytes())
         project, wrong = load_project(written or shared, Fallback(host=None, api_key=_KEY))
