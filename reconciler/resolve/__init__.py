@@ -7,13 +7,13 @@ places are asked of a `Places`, and only for what is wrong or different.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from reconciler.diagnostics import Diagnostic, Position, in_order
 from reconciler.model.loaded import LoadedFile, Manifest, Memo, Places, nowhere
 from reconciler.model.resource import Blame, Desired, Environment, Locate, Resource
-from reconciler.resolve.layers import Layers, Steps
+from reconciler.resolve.layers import Layers, Steps, merge_patch
 from reconciler.resolve.references import Find, Scope, mistakes_between
 from reconciler.resolve.resources import Resolved as ResolvedFile
 from reconciler.resolve.resources import layers_of, resolve_file
@@ -44,7 +44,7 @@ def resolve(
     are the same objects as in the pass before are not resolved again.
     """
     files, gone = tuple(loaded), frozenset(unread)
-    named = {environment.name: environment for environment in sorted(environments, key=lambda e: e.name)}
+    named = {environment.name: _settled(environment) for environment in sorted(environments, key=lambda e: e.name)}
     memo = memo or Memo()
     if memo.environments != named:
         memo.resolved, memo.environments = {}, named
@@ -67,6 +67,11 @@ def locator(loaded: Iterable[LoadedFile], environments: Iterable[Environment], p
         return find(resource).blame(tuple(path.split(".")), places)
 
     return locate
+
+
+def _settled(environment: Environment) -> Environment:
+    """Defaults have nothing to delete, so a null there says nothing."""
+    return replace(environment, defaults=merge_patch({}, environment.defaults))
 
 
 def _are_same(before: tuple[LoadedFile, ...], files: tuple[LoadedFile, ...]) -> bool:

@@ -32,9 +32,21 @@ def merge_patch(target: Json, patch: Json) -> Json:
     return result
 
 
+def overlaid(below: Mapping[str, Json], above: Mapping[str, Json]) -> dict[str, Json]:
+    """`merge_patch` for two sides without nulls, as defaults and specs are: much less to look at."""
+    result = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            result[key] = overlaid(below[key], above[key])
+    return result
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """Where one resource comes from. `override` is empty where the manifest does not name the environment."""
+    """Where one resource comes from. `override` is empty where the manifest does not name the environment.
+
+    Only overrides may hold nulls.
+    """
 
     environment: str
     name: str
@@ -43,11 +55,11 @@ class Layers:
     spec: Mapping[str, Json]
     override: Mapping[str, Json]
 
-    def merged(self) -> dict[str, Json]:
-        """What is asked for in this environment. Its parts are shared with the layers."""
-        base = merge_patch(merge_patch({}, self.defaults), self.spec) if self.defaults else self.spec
-        result: dict[str, Json] = merge_patch(base, self.override)
-        return result
+    def merged(self) -> Mapping[str, Json]:
+        """What is asked for in this environment. It shares its parts with the layers."""
+        base = overlaid(self.defaults, self.spec) if self.defaults else self.spec
+        merged: Mapping[str, Json] = merge_patch(base, self.override) if self.override else base
+        return merged
 
     def layer_of(self, steps: Steps) -> str:
         """The layer that set a value, deleted it, or lacks it: what nobody says is lacking in `spec`."""

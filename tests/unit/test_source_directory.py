@@ -96,7 +96,7 @@ def test_project_file_is_no_manifest(tmp_path: Path) -> None:
 def test_overlapping_folders(tmp_path: Path) -> None:
     """A file that several folders hold is read once, under the same path in any order."""
     write(tmp_path, "manifests/a.yaml", "manifests/sub/b.yaml")
-    expected = (["manifests/a.yaml", "manifests/sub/b.yaml"], [])
+    expected: Answer = (["manifests/a.yaml", "manifests/sub/b.yaml"], [])
     assert read(tmp_path, "manifests", "manifests/sub", "./manifests/") == expected
     assert read(tmp_path, "manifests/sub", "manifests") == expected
     assert read(tmp_path, ".", "manifests/sub") == expected
