@@ -198,7 +198,7 @@ def listen(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError, UnicodeError) as error:
         raise PlatformUnreachable(
-            f"The simulator cannot listen on {host}:{port}: {error}",
+            f"The simulator cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
             next_step="Choose another --port; 0 takes a free one.",
         ) from error
     return sock

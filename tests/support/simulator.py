@@ -319,15 +319,15 @@ class SimulatorProcess:
         self.log = folder / "simulator.log"
         path = folder / "scenario.yaml"
         path.write_text((told or scenario()).model_dump_json(by_alias=True), encoding="utf-8")
-        command = "from reconciler.cli.simulate import simulate; simulate(prog_name='simulate')"
         arguments = ["--port", "0", "--log", str(self.log), "--scenario", str(path), *flags]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", command, *arguments],
+            [sys.executable, "-m", "reconciler", "simulate", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=dict(os.environ),
         )
+        self._ended: tuple[int, str] | tuple[()] = ()
         self.pid = self._process.pid
         assert self._process.stdout is not None
         line = self._process.stdout.readline()  # empty when it ended instead
@@ -346,8 +346,19 @@ class SimulatorProcess:
         """End it; gives its exit code and what it said on stderr."""
         if self._process.poll() is None:
             self._process.terminate()
-        _, complaint = self._process.communicate(timeout=60)
-        return self._process.returncode, complaint
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for its end, which somebody else brings about; gives its exit code and what it said on stderr."""
+        if not self._ended:
+            _, complaint = self._process.communicate(timeout=60)
+            self._ended = (self._process.returncode, complaint)
+        return self._ended
+
+    def wait_for_lines(self, count: int) -> None:
+        """Until the log has so many lines."""
+        while len(self.lines) < count:
+            assert self._process.poll() is None, "the simulator ended"
 
     @property
     def lines(self) -> list[dict[str, Any]]:
