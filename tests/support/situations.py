@@ -174,7 +174,9 @@ def plan(wanted: Desired, known: Applied, *, prune: bool = False, **choices: Any
 
 _NAMES = st.sampled_from([f"m{i}" for i in range(6)])
 _MODELS = st.sampled_from([f"cm-{i}" for i in range(7)])
-_BODIES = st.sampled_from([{}, {"deviceType": "g5.12xlarge"}, {"hyperParameters": {"topK": 5, "topP": 0.5}}])
+_BODIES: st.SearchStrategy[Mapping[str, Any]] = st.sampled_from(
+    [{}, {"deviceType": "g5.12xlarge"}, {"hyperParameters": {"topK": 5, "topP": 0.5}}]
+)
 _LABELS = st.sampled_from([(), (("team", "a"),), (("team", "b"),)])
 _HOLDS = st.none() | st.just(Hold(who="Ada", why="because", since=NOW))
 _OUTCOMES = st.sampled_from([outcome for row in OUTCOMES.values() for outcome in row])
