@@ -1,4 +1,4 @@
-"""How each ending of a call counts: the table of RELIABILITY, row for row. Pure and total.
+"""How each ending of a call counts: the table of docs/platform.md, row for row. Pure and total.
 
 `classify` is for the calls that may change the platform, `read_dock_status` for the harmless one. What cannot be told for
 certain is never called "not processed": a second deploy costs more than a question.
@@ -173,7 +173,7 @@ def _without_id(seen: _Seen) -> Outcome:
     return Unknown(reason=f"the reply names no dock status id{named}{said}", status_code=seen.code)
 
 
-# RELIABILITY, "How each ending of a POST counts": read top-down, the first row that matches decides.
+# docs/platform.md, "How each ending …": read top-down, the first row that matches decides.
 TABLE: tuple[tuple[_Test, _Verdict], ...] = (
     # The limiter stands before everything else; its HTTP status is not documented, its message is.
     (_rate_limit_words, _not_processed(RefusalKind.RATE_LIMITED)),

@@ -84,7 +84,7 @@ class Pacer:
         self._opens = max(self._opens, until)
 
 
-# Waits between tries; `tries` counts from 1 and is how often it was tried so far. RELIABILITY, "How each ending … counts".
+# Waits between tries; `tries` counts from 1 and is how often it was tried so far. docs/platform.md
 
 RATE_LIMITED_WAITS = (15.0, 30.0, 60.0, 60.0, 60.0)
 SENDS = 5  # a command sends that often before it gives up; the loop never does
