@@ -176,10 +176,10 @@ def _still_quarantined(quarantine: Hold | None, digest: str | None) -> Hold | No
 
 
 def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """The last ten, and before them what history must not lose: what is not over, and the newest that may have worked."""
+    """The last ten, and before them what history must not lose: what is not over, and the newest that was processed."""
     if len(attempts) <= MAX_ATTEMPTS:
         return attempts
-    newest = next((a.id for a in reversed(attempts) if _may_have_worked(a.outcome)), None)
+    newest = next((a.id for a in reversed(attempts) if isinstance(a.outcome, Accepted)), None)
     excess = len(attempts) - MAX_ATTEMPTS
     kept = []
     for attempt in attempts:
