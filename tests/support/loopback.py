@@ -105,11 +105,16 @@ def loopback_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> 
         finally:
             peer.sock.close()
 
+    # Connects last, so that every connection before it has been accepted; closing the listener would drop those that wait.
+    last = socket.socket()
+    last.bind(("127.0.0.1", 0))
+    last_address = last.getsockname()
+
     def accept() -> None:
         while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
+            sock, address = listener.accept()
+            if address == last_address:
+                sock.close()
                 return
             peer = Peer(number=len(server.peers), sock=sock)
             server.peers.append(peer)
@@ -121,9 +126,9 @@ def loopback_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> 
     try:
         yield server
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        acceptor.join(_PATIENCE)
-        listener.close()
+        with last, listener:
+            last.connect(listener.getsockname())
+            acceptor.join(_PATIENCE)
         for thread in threads:
             thread.join(_PATIENCE)
             assert not thread.is_alive(), "a connection was never ended"

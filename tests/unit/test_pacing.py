@@ -106,7 +106,7 @@ def test_nothing_leaves_while_the_platform_asks_to_wait(until: float, gaps: list
     now = 0.0
     for gap in gaps:
         now += gap
-        assert now + pacer.reserve(now) >= until
+        assert now + pacer.reserve(now) >= until - 1e-6  # two floats were added
 
 
 def test_closing_never_shortens() -> None:
