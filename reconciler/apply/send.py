@@ -466,5 +466,5 @@ def recovery_line(environment: str, record: Record) -> str:
     """A record that could not be written, for stderr: what a person needs to resolve the attempt by hand."""
     from reconciler.state.format import encode_record
 
-    told = {"environment": environment, "record": json.loads(encode_record(0, record))}
+    told = {"environment": environment, "record": json.loads(encode_record(0, record))["record"]}
     return f"RECOVERY {json.dumps(told, ensure_ascii=True, sort_keys=True, separators=(',', ':'))}"

@@ -178,6 +178,11 @@ class Estate:
         journal = Journal(self.store)
         return await follow_only(running_jobs(journal.applied), self.platform, journal, context=self.context(**options))
 
+    def platform_says(self, told: Scenario) -> None:
+        """From now on the platform behaves like this; its rules count anew."""
+        self.world.scenario = told
+        self.world._turns = [0] * len(told.rules)
+
     # What came of it
 
     @property
