@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.diagnostics import Position
 from reconciler.load import Memo, load, places_in
 from reconciler.load.shape import NO_WIDENING
+from reconciler.load.yaml import Marks, parse
 from reconciler.model.loaded import LoadedFile, Manifest
 from reconciler.model.resource import Desired, Environment, KeyReference, Origin
 from reconciler.model.snapshot import SourceFile
@@ -168,3 +170,43 @@ def test_environments_are_in_order() -> None:
     for names in (["staging", "production"], ["production", "staging"]):
         made = estate(text(manifest()), project(*names))
         assert [desired.environment for desired in made.resolved.desired] == ["production", "staging"]
+
+
+PIECES = st.sampled_from(
+    [
+        *("---\n", "--- # c\n", "--- {d: 1}\n", "...\n", "# c\n", "\n", "\r\n"),
+        *("a: 1\n", "b:\n  - x\n  - {c: 2}\n", "e: |\n ---\n", 'f: "\n  ---"\n'),
+    ]
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(PIECES, max_size=9).map("".join))
+def test_places_document_by_document(source: str) -> None:
+    """A place is the same whether its document is composed alone or with all that stands before it."""
+    file = SourceFile(path="m.yaml", data=source.encode())
+    places, whole = places_in([file], None), Marks(file.data, file.path)
+    documents, wrong = parse(file.data, file.path)
+    for document in () if wrong else documents:
+        for path in ((), ("a",), ("b", 1, "c"), ("d",), ("e",), ("f",), ("g",)):
+            for key in (False, True):
+                expected = whole.position(document.index, path, key=key)
+                assert places("m.yaml", document.index, path, key=key) == expected
+
+
+def test_places_elsewhere() -> None:
+    """Of a file that is not there the name is all that is known; of a project file that is not there, nothing."""
+    places = places_in([SourceFile(path="m.yaml", data=b"a: 1\n")], None)
+    assert places("x.yaml", 0, ("a",)) == Position(file="x.yaml")
+    assert places(None, 0, ("a",)) is None
+    assert places("m.yaml", 7, ("a",)) == Position(file="m.yaml")
+
+
+def test_places_are_dropped_and_found_again() -> None:
+    """Asking back and forth over more text than is kept gives the same places."""
+    filler = "# " + "x" * 100_000 + "\n"
+    files = [SourceFile(path=f"{n}.yaml", data=f"{filler}---\na: {n}\n".encode()) for n in range(8)]
+    places = places_in(files, None)
+    for _ in range(2):
+        for file in files:
+            assert places(file.path, 0, ("a",)) == Position(file=file.path, line=3, column=4)
