@@ -109,12 +109,11 @@ class FileStore:
             with self._transaction(make=True):
                 if self.exists():
                     raise StateForeign(f"{self.location} already holds a state")
-                files.write_file(self._at.ignore, b"*\n")
-                files.open_file(self._at.run_lock, os.O_RDWR | os.O_CREAT).close()
+                files.open_file(self._at.ignore, os.O_RDWR | os.O_CREAT).write(b"*\n")
+                files.open_file(self._at.run_lock, os.O_RDWR | os.O_CREAT)
                 for remains in self._at.segments():  # of a `create` that was killed
                     self._at.segment(remains).unlink()
                 begin_segment(self._at, (snapshot.environment, snapshot.lineage), snapshot.seq + 1)
-                provide_spare(self._at)
                 files.write_file(self._at.snapshot, encode_snapshot(snapshot))
                 self._lineage = snapshot.lineage
 

@@ -95,8 +95,10 @@ def raw(name: str, outcome: Outcome, *, body: str = "{}", minutes: float = 1) ->
     return RawRecord(attempt=name, status_code=200, headers=(), body=body, error=None, outcome=outcome, at=at(minutes))
 
 
-def accepted(name: str = "a1", dock_status_id: str = "ds-1", status: str = "IN_PROGRESS", **more: float) -> RawRecord:
-    return raw(name, Accepted(dock_status_id=dock_status_id, status=status), **more)
+def accepted(
+    name: str = "a1", dock_status_id: str = "ds-1", status: str = "IN_PROGRESS", *, minutes: float = 1
+) -> RawRecord:
+    return raw(name, Accepted(dock_status_id=dock_status_id, status=status), minutes=minutes)
 
 
 def status(
