@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -258,6 +260,39 @@ def test_a_question_has_a_deadline_of_its_own() -> None:
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) == 30.0
+
+
+class Dripping(httpx.AsyncBaseTransport):
+    """Answers at once and then sends a byte an hour."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        named = SimpleNamespace(method=request.method.encode())
+        await request.extensions["trace"]("http11.send_request_headers.started", {"request": named})
+        await request.aread()
+
+        async def drip() -> AsyncIterator[bytes]:
+            for byte in b'{"dock-statusId"':
+                yield bytes([byte])
+                await asyncio.sleep(3600)
+
+        return httpx.Response(200, content=drip())
+
+
+def test_the_deadline_in_all_keeps_what_has_come() -> None:
+    """A reply that drips past the deadline is a reply that is not whole."""
+
+    async def main() -> None:
+        platform = HttpPlatform("https://a.example.com", lambda: "kg-1", transport=Dripping(), environ={})
+        sent = await platform.send(DEPLOY, at_once)
+        assert sent == Reply(
+            status_code=200,
+            headers=(),
+            body=b"{",
+            error="the reply ended after 1 bytes of its body: not finished in time",
+        )
+        assert asyncio.get_running_loop().time() == Timeouts().reply
+
+    run_virtual(main())
 
 
 def test_recording_takes_the_time_that_it_takes() -> None:
