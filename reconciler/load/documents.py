@@ -5,6 +5,7 @@ A manifest keeps the text's own values: they are what is sent. Positions are loo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,7 +14,7 @@ from reconciler.load.hints import Path
 from reconciler.load.shape import Placer, Shape, Widening, not_ours, nulls, with_nulls
 from reconciler.load.yaml import MAX_MISTAKES, Document, parse
 from reconciler.model.loaded import LoadedFile, Manifest
-from reconciler.model.manifest import ModelDeployment, Override
+from reconciler.model.manifest import NAME_PATTERN, ModelDeployment, Override
 from reconciler.model.resource import Origin
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.values import Json
@@ -91,8 +92,8 @@ def _names_in(value: Json) -> list[tuple[str, tuple[str, ...]]]:
     """Whatever name and environments can still be read from a document with mistakes."""
     metadata = value.get("metadata") if isinstance(value, dict) else None
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str):
-        return []
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+        return []  # no entry can have such a name: which one is meant cannot be told
     spec = value.get("spec")
     environments = spec.get("environments") if isinstance(spec, dict) else None
     return [(name, tuple(environments) if isinstance(environments, dict) else ())]

@@ -72,6 +72,8 @@ def _models_twice(resources: Iterable[Resource], hosts: Mapping[str, str], find:
     """A model id stands for one deployment of a host (the vendor's undeploy call takes nothing else)."""
     seen: dict[tuple[str, str], Resource] = {}
     for resource in resources:
+        if not resource.model_id:
+            continue  # that it lacks one is said already
         first = seen.setdefault((hosts[resource.environment], resource.model_id), resource)
         if first is resource or first.address == resource.address:
             continue  # a name used twice is said already

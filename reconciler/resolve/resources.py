@@ -28,7 +28,8 @@ NOT_IN_BODY = frozenset({"modelId", "modelType", "environments", "rollout"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """One file on its own. `broken` are (environment, name); `suspect` the environments that the file may stand for more in.
+    """One file on its own. `broken` are (environment, name): their `resources` only stand for them. `suspect`
+    are the environments in which the file may stand for more than it gives.
 
     `unreadable` are the environments in which it may hold names that nobody knows.
     """
@@ -118,6 +119,7 @@ class _Resolver:
                 found = list(inexact_in(body, layers, self._places))
         if found:
             self.broken.add((environment.name, manifest.name))
+            self.resources.append(_stand_in(manifest, environment.name, merged))
         return found
 
     def _not_said(self, manifest: Manifest) -> Diagnostic:
@@ -158,6 +160,21 @@ def _resource(manifest: Manifest, environment: str, merged: Mapping[str, Json], 
         model_type=model_type,
         body=canonical(body).decode(),
         digest=digest_of(model_type, body),
+        rollout=_rollout(merged["rollout"]) if merged.get("rollout") else USUAL_ROLLOUT,
+        origin=manifest.origin,
+    )
+
+
+def _stand_in(manifest: Manifest, environment: str, merged: Mapping[str, Json]) -> Resource:
+    """For what is broken: so that its name, its model and its dependencies are checked all the same. Never desired."""
+    return Resource(
+        environment=environment,
+        name=manifest.name,
+        labels=(),
+        model_id=merged.get("modelId", ""),
+        model_type="",
+        body="",
+        digest="",
         rollout=_rollout(merged["rollout"]) if merged.get("rollout") else USUAL_ROLLOUT,
         origin=manifest.origin,
     )

@@ -74,7 +74,7 @@ def without_places(desired: Desired) -> list[Any]:
     ] + [desired.broken, desired.broken_files]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(ESTATES, st.randoms(use_true_random=False))
 def test_order_of_files_and_keys(files: dict[str, Any], chance: random.Random) -> None:
     """Files and keys in another order give the same desired state, and as many diagnostics of each code."""
@@ -86,7 +86,7 @@ def test_order_of_files_and_keys(files: dict[str, Any], chance: random.Random) -
     assert sorted(again.codes) == sorted(first.codes)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(ESTATES, st.randoms(use_true_random=False))
 def test_order_of_documents(files: dict[str, Any], chance: random.Random) -> None:
     """Documents in another order within their files give the same desired state."""
@@ -98,7 +98,7 @@ def test_order_of_documents(files: dict[str, Any], chance: random.Random) -> Non
     assert sorted(again.codes) == sorted(first.codes)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(ESTATES, st.sampled_from([SETTINGS, project("staging")])), min_size=1, max_size=4))
 def test_memo(passes: list[tuple[dict[str, Any], str]]) -> None:
     """Whatever a process has seen before, it resolves as a fresh one does."""
@@ -180,7 +180,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(PIECES, max_size=9).map("".join))
 def test_places_document_by_document(source: str) -> None:
     """A place is the same whether its document is composed alone or with all that stands before it."""

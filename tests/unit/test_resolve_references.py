@@ -127,6 +127,19 @@ def test_dependency_that_is_broken() -> None:
     assert made.names() == ["b"]
 
 
+def test_incomplete_manifests_are_checked_too() -> None:
+    """What is wrong between resources is told of those that are incomplete as well, so that all is said at once."""
+    source = text(
+        manifest("a", without=["deviceType"], rollout={"dependsOn": ["x"]}),
+        manifest("b", without=["deviceType"], modelId="cm-a"),
+        manifest("c", without=["modelId"]),
+        manifest("d", without=["modelId"]),
+    )
+    made = estate(source)
+    assert sorted(made.codes) == ["RC401"] * 4 + ["RC404", "RC406"]
+    assert made.names() == []
+
+
 def test_dependency_that_may_be_unreadable() -> None:
     """While a file cannot be understood, whoever depends on an unknown name is held back without being blamed."""
     needs = text(manifest("b", rollout={"dependsOn": ["a"]}), manifest("c"))
@@ -207,7 +220,9 @@ def test_broken_document_that_may_go_anywhere(environments: Any) -> None:
         assert made.desired(name).broken_files == {"m.yaml"}
 
 
-@pytest.mark.parametrize("source", ["a: [\n", "kind: x\n", "- 1\n", "metadata: {name: 5}\n", "\x00"])
+@pytest.mark.parametrize(
+    "source", ["a: [\n", "kind: x\n", "- 1\n", "metadata: {name: 5}\n", "metadata: {name: Not A Label}\n", "\x00"]
+)
 def test_unreadable_file(source: str) -> None:
     """A file in which not even a name can be read counts as broken in every environment."""
     made = estate({"m.yaml": source, "ok.yaml": text(manifest(environments=EVERYWHERE))}, BOTH)
