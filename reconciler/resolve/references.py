@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 
 from reconciler.diagnostics import Diagnostic, Position
@@ -107,6 +106,8 @@ def _unknown(
 
 
 def _unknown_name(resource: Resource, name: str, by_address: Mapping[str, Resource], find: Find) -> Diagnostic:
+    from difflib import get_close_matches
+
     place, path = find(resource, ("rollout", "dependsOn"))
     names = [r.name for r in by_address.values() if r.environment == resource.environment and r is not resource]
     close = get_close_matches(name, names, n=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from reconciler.diagnostics import Diagnostic
 from reconciler.model.loaded import LoadedFile, Manifest, Places
@@ -136,6 +135,8 @@ class _Resolver:
         )
 
     def _unknown(self, manifest: Manifest, name: str) -> Diagnostic:
+        from difflib import get_close_matches
+
         origin = manifest.origin
         close = get_close_matches(name, self._environments, n=1)
         return Diagnostic(
