@@ -12,21 +12,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler.diagnostics import Diagnostic, errors_in, in_order
-from reconciler.diff import diff
 from reconciler.errors import InvalidInput
 from reconciler.load import Memo, load, places_in
 from reconciler.load.project import Settled
-from reconciler.model.applied import Applied
-from reconciler.model.plan import Plan
 from reconciler.model.resource import Desired, Environment, Locate
 from reconciler.model.snapshot import Snapshot
-from reconciler.plan.build import USUAL_CHOICES, Choices, build_plan
 from reconciler.resolve import locator, resolve
 
-if TYPE_CHECKING:  # asyncio and the log are imported by those who apply
+if TYPE_CHECKING:  # who only validates needs no plan, and who only plans no event loop
     from reconciler.apply.context import RunContext
     from reconciler.apply.journal import Journal
+    from reconciler.model.applied import Applied
+    from reconciler.model.plan import Plan
     from reconciler.model.run import RunReport
+    from reconciler.plan.build import Choices
     from reconciler.platform.api import Platform
 
 
@@ -65,12 +64,16 @@ def check(snapshot: Snapshot, project: Settled, memo: Memo | None = None) -> Che
 
 
 def make_plan(
-    checked: Checked, environment: str, applied: Applied, *, now: datetime, choices: Choices = USUAL_CHOICES
+    checked: Checked, environment: str, applied: Applied, *, now: datetime, choices: Choices | None = None
 ) -> Plan:
     """What applying would do in one environment. Raises UsageError for a selection that cannot be applied on its own."""
-    where = checked.environments[environment]
-    changes = diff(checked.desired[environment], applied, prune=where.prune, now=now, locate=checked.locate)
-    return build_plan(changes, applied, where, provenance=checked.snapshot.provenance, choices=choices)
+    from reconciler.diff import diff
+    from reconciler.plan.build import USUAL_CHOICES, build_plan
+
+    where, desired = checked.environments[environment], checked.desired[environment]
+    changes = diff(desired, applied, prune=where.prune, now=now, locate=checked.locate)
+    provenance = checked.snapshot.provenance
+    return build_plan(changes, applied, where, provenance=provenance, choices=choices or USUAL_CHOICES)
 
 
 async def apply_plan(plan: Plan, platform: Platform, journal: Journal, context: RunContext) -> RunReport:

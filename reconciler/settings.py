@@ -6,9 +6,7 @@ is read by `wiring` and yields to what stands here.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,7 +98,7 @@ def settle(flags: Flags, environ: Mapping[str, str] | None = None) -> Settings:
         ci=env.get("CI", "").lower() not in {"", "0", "false"},
         ci_url=_ci_url(env),
         user=_user(env),
-        machine=socket.gethostname(),
+        machine=os.uname().nodename,
         width=int(env["COLUMNS"]) if env.get("COLUMNS", "").isdecimal() else None,
         environ=env,
     )
@@ -151,6 +149,8 @@ def _user(env: Mapping[str, str]) -> str:
     actor = env.get("GITHUB_ACTOR") or env.get("GITLAB_USER_LOGIN")
     if actor:
         return actor
+    import getpass
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user id without a name

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import AuthenticationError, GuardError, InvalidInput, SourceError, StateForeign, UsageError
 from reconciler.load.project import NO_HOST, Fallback, Settled, load_project, origin_of
-from reconciler.model.applied import Applied, Binding
 from reconciler.model.resource import Environment, KeyReference
 from reconciler.model.snapshot import NO_PROVENANCE, Snapshot, SourceFile
 from reconciler.settings import Settings
 from reconciler.source.directory import read_manifests, read_project
 
 if TYPE_CHECKING:
+    from reconciler.model.applied import Applied, Binding
     from reconciler.platform.client import HttpPlatform
     from reconciler.state.store import Store
 
@@ -152,6 +152,8 @@ def read_applied(store: Store) -> Applied:
 
 
 def binding_of(environment: Environment) -> Binding:
+    from reconciler.model.applied import Binding
+
     return Binding(origin=environment.origin, api_key=str(environment.api_key))
 
 

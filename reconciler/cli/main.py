@@ -27,10 +27,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adopt": ("adopt", "Record what already runs as live, without a call."),
     "resolve": ("resolve", "Say how an unknown outcome really ended."),
     "retry": ("retry", "Send a deployment again at the next apply."),
+    "resume": ("resume", "End a suspension, so that apply may send again."),
     "undeploy": ("undeploy", "Remove an orphan from the platform."),
     "forget": ("forget", "Drop an entry from the state; the platform is not called."),
     "schema": ("schema", "Print the JSON Schemas of manifests and project file."),
     "state": ("state", "Look at, unlock or repair the state."),
+    "doctor": ("doctor", "Look whether everything is in place, and say what to do."),
     "simulate": ("simulate", "Run a simulated platform on this machine."),
 }
 ALIASES = {"diff": "plan"}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from reconciler import wiring
 from reconciler.apply import decisions
 from reconciler.cli.addresses import Addressed
+from reconciler.cli.asking import ask
 from reconciler.cli.deciding import addressed, decided_by, record, subject_of
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Project
-from reconciler.errors import AuthenticationError, PlatformUnreachable, UsageError
-from reconciler.platform.endings import Ended, NotFound, Running, Unauthorized, read_dock_status
+from reconciler.errors import PlatformUnreachable, UsageError
+from reconciler.platform.endings import Ended, NotFound, Running
 from reconciler.platform.replies import valid_id
 
 
@@ -82,14 +81,7 @@ def _ask(project: Project, found: Addressed, dock_status_id: str) -> str:
     if not valid_id(dock_status_id):
         raise UsageError(f"{dock_status_id!r} is not a dock status id.", next_step="It looks like ds-….")
     platform = wiring.platform_for(project.opened, found.planned.environment)
-
-    async def ask() -> object:
-        try:
-            return read_dock_status(await platform.ask(dock_status_id), dock_status_id=dock_status_id)
-        finally:
-            await platform.close()
-
-    match asyncio.run(ask()):
+    match ask(platform, dock_status_id):
         case Running(word=status, model_id=model_id) | Ended(status=status, model_id=model_id):
             if model_id is not None and model_id != found.change.model_id:
                 raise UsageError(
@@ -102,11 +94,8 @@ def _ask(project: Project, found: Addressed, dock_status_id: str) -> str:
                 f"{platform.origin} knows no dock status {dock_status_id}.",
                 next_step="Look the id up in the platform's console.",
             )
-        case Unauthorized(message=why):
-            raise AuthenticationError(f"{platform.origin} refuses the API key: {why}.")
         case answer:
-            why = getattr(answer, "reason", None) or getattr(answer, "error", "no answer")
             raise PlatformUnreachable(
-                f"{platform.origin} could not say what {dock_status_id} is: {why}.",
+                f"{platform.origin} could not say what {dock_status_id} is: {getattr(answer, 'reason', 'no answer')}.",
                 next_step="Try again later; nothing was changed.",
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Session:
             return cls(settings=settle(Flags(), {}))
 
     def style(self, stream: object) -> Style:
-        width = self.settings.width or (shutil.get_terminal_size().columns if is_terminal(stream) else 100)
+        width = self.settings.width or (_columns() if is_terminal(stream) else 100)
         return Style(colour=wants_colour(self.settings, stream), width=width)
 
     def show(self, text: str) -> None:
@@ -61,6 +60,12 @@ class Session:
     def show_value(self, value: Any, output: str) -> None:
         """A JSON value as `json` or `yaml`, on stdout."""
         self.show(dumps(value, output))
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def dumps(value: Any, output: str) -> str:

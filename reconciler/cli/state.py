@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler import wiring
+from reconciler.cli.deciding import confirm
 from reconciler.cli.options import Command, environments_option, examples
 from reconciler.cli.session import Session, now
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.applied import Applied
 from reconciler.model.records import LockEvent, LockRecord, Record
+from reconciler.report.style import count
+from reconciler.report.tables import table
 from reconciler.state.format import encode_snapshot
 from reconciler.wiring import Opened
+
+if TYPE_CHECKING:
+    from reconciler.state.repair import Findings
 
 
 @click.group(short_help="Look at, unlock or repair the state.")
@@ -68,6 +75,60 @@ def unlock(ctx: click.Context, environments: tuple[str, ...], epoch: int) -> int
     journal.transact_now(release)
     session.say(f"The run lock of epoch {epoch} is cleared.")
     return 0
+
+
+@state.command(
+    cls=Command,
+    epilog=examples(
+        "reconciler state repair -e production         shows what is damaged, and asks",
+        "reconciler state repair -e production --yes   in a script",
+    ),
+)
+@environments_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_context
+def repair(ctx: click.Context, environments: tuple[str, ...], *, yes: bool) -> int:
+    """Go on from what can still be read of a damaged state. Every damaged file is kept beside it.
+
+    Where records are lost, or may be, a call may be lost with them: the environment is then suspended, and nothing is sent
+    until a person has looked at what runs and says `reconciler resume`.
+    """
+    from reconciler.state import repair as repairs
+
+    session = Session.of(ctx)
+    opened = wiring.open_project(session.settings, only=environments)
+    environment = opened.environment(_one(opened, environments))
+    folder = wiring.state_folder(opened)
+    found = repairs.inspect(folder, environment.name)
+    session.show(_findings(found))
+    if found.healthy:
+        session.say("The state is healthy; there is nothing to repair.")
+        return 0
+    session.say(f"What is wrong: {found.problem}")
+    if found.snapshot is not None:
+        session.say(_what_repair_does(found))
+        confirm(f"Repair the state of {environment.name}?", yes=yes)
+    done = repairs.repair(folder, environment.name, now=now())
+    for line in done.done:
+        session.say(f"  {line}")
+    if done.lost is not None:
+        session.say(
+            f"{environment.name} is suspended, because {done.lost} is lost. Compare `reconciler status` with the platform's"
+            f" console; `reconciler resume {environment.name}` lets apply send again."
+        )
+    return 0
+
+
+def _findings(found: Findings) -> str:
+    return table(("FILE", "HOLDS", "PROBLEM"), [(one.path.name, one.holds, one.problem or "-") for one in found.files])
+
+
+def _what_repair_does(found: Findings) -> str:
+    """What would be gone on with, and what would be missing from it."""
+    assert found.snapshot is not None  # noqa: S101 - asked for by the caller
+    entries = count(len(found.snapshot.entries), "entry", "entries")
+    lost = f"lost: {found.lost}" if found.lost else "nothing is lost"
+    return f"A repair goes on with {entries} up to record {found.snapshot.seq}; {lost}. The damaged files are kept."
 
 
 def _one(opened: Opened, environments: tuple[str, ...]) -> str:

@@ -56,7 +56,7 @@ Duration = Annotated[str, StringConstraints(max_length=16, pattern=DURATION_PATT
 class Written(BaseModel):
     """As written: strict types, no unknown fields, field names as in the platform's body."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel, defer_build=True)
 
 
 class HyperParameters(Written):

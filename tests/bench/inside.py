@@ -83,23 +83,24 @@ def bare(host: str, count: str) -> None:
 
     body = json.dumps(_body()).encode()
 
-    async def one(number: int, gate: asyncio.Semaphore, polls: httpx.AsyncClient) -> None:
+    headers = {"x-api-key": "kg-simulator", "content-type": "application/json"}
+    fresh = httpx.Limits(max_keepalive_connections=0)
+
+    async def one(number: int, gate: asyncio.Semaphore, posts: httpx.AsyncClient, polls: httpx.AsyncClient) -> None:
         async with gate:
-            headers = {"x-api-key": "kg-simulator", "content-type": "application/json"}
             url = f"{host}/api/public/models/cm-{number:08}-0000-5000-8000-000000000000/deploy?modelType=openSource"
-            transport = httpx.AsyncHTTPTransport(
-                limits=httpx.Limits(max_keepalive_connections=0), verify=False, trust_env=False
-            )
-            async with httpx.AsyncClient(transport=transport) as client:
-                reply = (await client.post(url, content=body, headers=headers)).raise_for_status()
+            reply = (await posts.post(url, content=body, headers=headers)).raise_for_status()
             where = f"{host}/api/public/dock-status/{reply.json()['dock-statusId']}"
             (await polls.get(where, headers=headers)).raise_for_status()
 
     async def main() -> float:
         gate = asyncio.Semaphore(4)
-        async with httpx.AsyncClient(trust_env=False) as polls:
+        async with (
+            httpx.AsyncClient(trust_env=False, limits=fresh) as posts,
+            httpx.AsyncClient(trust_env=False) as polls,
+        ):
             began = time.perf_counter()
-            await asyncio.gather(*(one(number, gate, polls) for number in range(int(count))))
+            await asyncio.gather(*(one(number, gate, posts, polls) for number in range(int(count))))
             return time.perf_counter() - began
 
     print(asyncio.run(main()))
