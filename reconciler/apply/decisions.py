@@ -16,7 +16,7 @@ from reconciler.diff import metadata_of
 from reconciler.errors import GuardError, ReconcilerError, UsageError
 from reconciler.model.applied import Applied, Attempt, Entry, Operation, Situation, Unanswered, situation_of
 from reconciler.model.plan import Action, Change, Reason
-from reconciler.model.records import Adopt, Decision, DecisionRecord, Forget, Resolve, Retry
+from reconciler.model.records import Adopt, Decision, DecisionRecord, Forget, Resolve, Resume, Retry
 from reconciler.model.resource import Resource
 
 Verdict: TypeAlias = Literal["accepted", "happened", "didNotHappen", "sendAgain"]
@@ -136,6 +136,18 @@ def retry(applied: Applied, subject: Subject, by: By) -> DecisionRecord:
     if found is not None:
         raise UsageError(f"{subject.address} cannot be retried: {found[0]}.", next_step=f"Run `{found[1]}`.")
     return by.says(Retry(model_id=subject.model_id))
+
+
+def resume(applied: Applied, subject: Subject | None, by: By) -> DecisionRecord:
+    """Ends the suspension of one deployment, or of the whole environment when `subject` is None."""
+    suspension = applied.suspension if subject is None else _known(applied, subject).suspension
+    if suspension is None:
+        what = applied.environment if subject is None else subject.address
+        also = f", but the environment is: `reconciler resume {applied.environment}`" if applied.suspension else ""
+        raise UsageError(
+            f"{what} is not suspended{also}.", next_step="`reconciler explain ENV/NAME` says what holds it."
+        )
+    return by.says(Resume(model_id=None if subject is None else subject.model_id))
 
 
 def adopt(applied: Applied, resource: Resource, by: By, *, commit: str | None) -> DecisionRecord:

@@ -67,7 +67,6 @@ def _findings(session: Session, names: tuple[str, ...]) -> Iterator[Finding]:
     def project() -> Finding:
         nonlocal opened
         opened = wiring.open_project(session.settings, only=names)
-        opened.chosen(names)
         if opened.file is None:
             text = f"there is no {session.settings.project}; the environment is {opened.names[0]}, from RECONCILER_HOST"
             return Finding(sign="worry", what="project file", text=text, fix="`reconciler init` writes one.")
@@ -77,9 +76,10 @@ def _findings(session: Session, names: tuple[str, ...]) -> Iterator[Finding]:
     yield _looked("project file", project)
     if opened is None:
         return
+    chosen = opened.chosen(names)
     yield _looked("manifests", lambda: _manifests(opened))
     yield _looked("git", lambda: _git(wiring.take_snapshot(opened).provenance))
-    for environment in opened.chosen(names):
+    for environment in chosen:
         yield _looked(f"{environment.name}: state", lambda: _state(opened, environment))  # noqa: B023 - called at once
         yield from _platform(opened, environment)
 

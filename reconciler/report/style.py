@@ -52,9 +52,9 @@ def value_text(value: Json, limit: int = MAX_VALUE) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 error`, `2 errors`; `1 entry`, `2 entries` with a plural of its own."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:
