@@ -10,8 +10,8 @@ A segment is one file of a size fixed when it is made, `log/<number of its first
 
 `length` counts the bytes of the JSON, `crc32` (eight hexadecimal digits) is zlib's over them. What is appended together is
 one frame, so it is there whole or not at all. A frame holds no NUL and ends with its only line feed; that tells a write that
-was torn by a crash (some of it is still NUL, or its end lacks) from one that was whole once and was damaged since. The first
-was never acknowledged and is cut; the second may be a call that was sent, so reading stops.
+was torn by a crash (its end lacks, or whole sectors of it are still NUL) from one that was whole once and was damaged since.
+The first was never acknowledged and is cut; the second may be a call that was sent, so reading stops.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CONTINUATION_ROOM = 64  # bytes kept free for the last frame
 
 _FRAME = re.compile(rb"([1-9][0-9]{0,8}) ([0-9a-f]{8}) ")
 _FRAME_AFTER = re.compile(rb"(?<=[\n\0])[1-9][0-9]{0,8} [0-9a-f]{8} ")
+_HOLE = re.compile(rb"\0+(?=[^\0])")
+_SECTOR = 512  # bytes; the smallest there are
 _NAME = re.compile(r"\A([0-9]{20})\.log\Z")
 
 
@@ -131,7 +133,7 @@ def scan(data: bytes, *, base: int = 0, where: str) -> Scan:
         frames.append(frame)
         position = frame.end - base
     garbage = data[position:].rstrip(b"\0")
-    if garbage and not _is_torn(garbage):
+    if garbage and not _is_torn(garbage, base + position):
         raise StateCorrupt(f"{where} is damaged at byte {base + position}")
     return Scan(frames=tuple(frames), end=base + position, torn=bool(garbage))
 
@@ -167,12 +169,19 @@ def _frame_at(data: bytes, position: int, base: int, *, lenient: bool = False) -
     return Frame(payload=payload, start=base + position, end=base + end + 1)
 
 
-def _is_torn(garbage: bytes) -> bool:
-    """Whether a write that was cut short can have left this: some part of it lacks, and nothing was written after it."""
+def _is_torn(garbage: bytes, offset: int) -> bool:
+    """Whether a write that was cut short can have left this at the offset: some of it lacks, and nothing was written after it."""
     if any(_frame_at(garbage, found.start(), 0) for found in _FRAME_AFTER.finditer(garbage)):
         return False
-    if b"\0" in garbage:
-        return True
+    holes = list(_HOLE.finditer(garbage))
+    if holes:
+        return all(_is_of_sectors(hole, offset) for hole in holes)
     # Whole but for its line feed, which became something else: it was whole once.
     frame = _frame_at(garbage, 0, 0, lenient=True)
     return not garbage.endswith(b"\n") and (frame is None or frame.end > len(garbage))
+
+
+def _is_of_sectors(hole: re.Match[bytes], offset: int) -> bool:
+    """A disk writes sectors whole or not at all, in any order; a hole of another shape was made by something else."""
+    begins = hole.start() == 0 or (offset + hole.start()) % _SECTOR == 0
+    return begins and (offset + hole.end()) % _SECTOR == 0
