@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lint types imports bench bench-env schemas lock wheel clean
+.PHONY: help env demo test check format lint types imports bench bench-env schemas lock wheel wheel-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -59,7 +59,14 @@ lock: ## resolve the dependencies anew (needs uv); the files name no index
 	$(COMPILE) --group build --output-file requirements/build.lock
 
 wheel: $(STAMP) ## the wheel, in dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf dist
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+wheel-check: wheel ## the wheel, installed in an empty environment, gives the command
+	rm -rf build/empty && $(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/reconciler-*.whl
+	cd build/empty && bin/reconciler --version && bin/python -m reconciler -C ../.. validate
 
 clean: ## remove what was made
 	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,4 +140,5 @@ def _row(what: str, seconds: float, count: int, more: str) -> None:
 
 
 if __name__ == "__main__":
-    {"make": make, "again": again, "loaders": loaders, "bare": bare}[sys.argv[1]](*sys.argv[2:])
+    calls: dict[str, Callable[..., None]] = {"make": make, "again": again, "loaders": loaders, "bare": bare}
+    calls[sys.argv[1]](*sys.argv[2:])
