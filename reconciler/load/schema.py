@@ -91,10 +91,10 @@ def _tidy(schema: Json, *, overriding: bool) -> Json:
         return [_tidy(item, overriding=overriding) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    schema = {**schema, **next((choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}), {})}
     result = {key: item for key, item in schema.items() if key not in _REPLACED}
     if schema.get("default") is not None:
         result["default"] = schema["default"]
-    result |= next((dict(choice) for choice in schema.get("anyOf", ()) if choice != {"type": "null"}), {})
     if "$ref" in result:
         result["$ref"] += _OVERRIDING if overriding else ""
     for keyword in ("items", "additionalProperties"):
