@@ -11,7 +11,7 @@ CODES: dict[str, tuple[str, str, str]] = {
         "A manifest folder is missing or holds no YAML file.",
         "Check `manifests:` in the project file.",
     ),
-    "RC102": ("unreadable file", "A file cannot be read.", "Check its permissions."),
+    "RC102": ("unreadable file", "A file or folder cannot be read.", "Check its permissions, and where links lead."),
     "RC103": (
         "not a regular file",
         "Only regular files are read; never FIFOs, devices or sockets.",
@@ -70,7 +70,11 @@ CODES: dict[str, tuple[str, str, str]] = {
     ),
     "RC405": ("name used twice", "Two manifests have one name in one environment.", "Rename one."),
     "RC406": ("unknown dependency", "dependsOn names nothing in this environment.", "Correct the name."),
-    "RC407": ("circle", "Dependencies lead back to where they began.", "Break the circle."),
+    "RC407": (
+        "circle",
+        "Dependencies lead back to where they began, by `dependsOn` or because a later wave waits for an earlier one.",
+        "Break the circle.",
+    ),
     "RC408": (
         "unknown environment",
         "The project file has no such environment.",
@@ -81,7 +85,11 @@ CODES: dict[str, tuple[str, str, str]] = {
         "With several environments a manifest must say where it goes.",
         "Add `spec.environments`.",
     ),
-    "RC410": ("not exact in JSON", "JSON readers do not agree on the number.", "Use a smaller number."),
+    "RC410": (
+        "not exact in JSON",
+        "JSON readers do not agree on the number, or the text holds half a character.",
+        "Use a smaller number, or whole characters.",
+    ),
     "RC501": ("bad host", "The host is not a name or URL of a platform.", "Write https://host/ or host:port."),
     "RC502": ("key in plain sight", "A key must be a reference, never the key.", "Use {env: NAME} or {file: PATH}."),
     "RC900": (
