@@ -9,6 +9,7 @@ is sent by itself until a person has looked at what runs.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.errors import StateCorrupt, StateForeign, StateMissing
+from reconciler.errors import StateCorrupt, StateError, StateForeign, StateMissing
 from reconciler.model.applied import Applied, Holder
 from reconciler.model.records import DecisionRecord, Record, Suspend
 from reconciler.state import files
@@ -25,7 +26,7 @@ from reconciler.state.files import translated
 from reconciler.state.fold import fold
 from reconciler.state.folder import Layout, begin_segment, install_snapshot, provide_spare
 from reconciler.state.format import decode_batch, decode_snapshot
-from reconciler.state.segments import Header, check_header, decode_header, salvage, scan
+from reconciler.state.segments import Header, check_header, decode_header, is_continuation, salvage, scan
 
 WHO = "reconciler state repair"
 
@@ -70,13 +71,14 @@ class _Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Segment:
-    """`records` are those that can be read, by their number."""
+    """`records` are those that can be read, by their number; `continued` says that there was another segment after it."""
 
     path: Path
     first_seq: int
     lineage: str | None
     records: dict[int, Record]
     problem: str | None
+    continued: bool = False
 
 
 def inspect(folder: Path, environment: str) -> Findings:
@@ -129,6 +131,10 @@ def _what_a_reader_says(folder: Path, environment: str) -> str | None:
         FileStore(folder, environment).read()
     except (StateCorrupt, StateForeign) as error:
         return str(error)
+    except StateError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
+            return str(error)  # the disk has lost it; other causes are mended where they are
+        raise
     return None
 
 
@@ -161,7 +167,14 @@ def _look_at_segment(path: Path, environment: str, first_seq: int) -> _Segment:
         problem = str(error)
     records = dict(_records(frame.payload for frame in frames))
     lineage = header.lineage if header else None
-    return _Segment(path=path, first_seq=first_seq, lineage=lineage, records=records, problem=problem)
+    return _Segment(
+        path=path,
+        first_seq=first_seq,
+        lineage=lineage,
+        records=records,
+        problem=problem,
+        continued=any(is_continuation(frame.payload) for frame in frames),
+    )
 
 
 def _records(payloads: Iterable[bytes]) -> Iterator[tuple[int, Record]]:
@@ -212,7 +225,7 @@ def _after(base: Applied, segments: list[_Segment]) -> tuple[dict[int, Record], 
 def _ends_surely(base: Applied, newest: int, segments: list[_Segment]) -> bool:
     """Whether the last segment is undamaged and reaches to the newest record: then nothing can have come after it."""
     last = segments[-1] if segments else None
-    if last is None or last.problem is not None or last.lineage != base.lineage:
+    if last is None or last.continued or last.problem is not None or last.lineage != base.lineage:
         return False
     return max(last.records, default=last.first_seq - 1) >= newest
 
