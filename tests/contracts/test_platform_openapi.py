@@ -158,6 +158,57 @@ def test_the_simulator_accepts_what_the_description_allows(body: Any) -> None:
     assert replied(response) == []
 
 
+def _edges(schema: dict[str, Any]) -> list[Any]:
+    """Values just inside and just outside of what a field allows, and some of other types."""
+    odd: list[Any] = [None, True, "", "x", 0, 1.5, [], {}, [None], ["x"]]
+    if "minimum" in schema:
+        low, high = schema["minimum"], schema["maximum"]
+        return [
+            *odd,
+            low - 1,
+            low - 0.5,
+            low,
+            low + 0.5,
+            float(low),
+            high - 0.5,
+            high,
+            float(high),
+            high + 0.5,
+            high + 1,
+        ]
+    return [*odd, *schema.get("enum", ())]
+
+
+_PATHS: list[tuple[str, ...]] = [
+    (*([name] if field is not item else []), leaf)
+    for name, field in BODY["properties"].items()
+    for item in [DESCRIPTION.resolve(field)]
+    for leaf in item.get("properties", {name: item})
+]
+
+
+@pytest.mark.parametrize("path", _PATHS, ids=".".join)
+def test_every_edge_of_every_field(path: tuple[str, ...]) -> None:
+    """A sample with one field changed is accepted exactly when the description allows the value; so is one without the field."""
+    schema = BODY
+    for name in path:
+        schema = DESCRIPTION.resolve(schema["properties"][name])
+    absent = object()
+    verdicts = set()
+    for value in [*_edges(schema), absent]:
+        body = json.loads(json.dumps(SAMPLES[0].body))
+        holder = body
+        for name in path[:-1]:
+            holder = holder[name]
+        holder.pop(path[-1], None)
+        if value is not absent:
+            holder[path[-1]] = value
+        allowed = DESCRIPTION.mistakes(BODY, body) == []
+        assert handled(body).status == (200 if allowed else 400), value
+        verdicts.add(allowed)
+    assert verdicts == {True, False}
+
+
 @given(_good(BODY))
 def test_good_bodies_are_accepted(body: Any) -> None:
     """Whatever the description allows starts a job."""

@@ -79,6 +79,8 @@ def test_the_vendors_limits() -> None:
     assert sum(moment < 1e-6 for moment in moments) == 6
     assert max(sum(start <= m < start + 60 for m in moments) for start in moments[:100]) <= 60
     assert max(sum(start <= m < start + 3600 for m in moments) for start in moments[:5]) <= 1800
+    assert moments[60] - moments[0] > 60 * (1 + SLACK)
+    assert moments[1800] - moments[0] > 3600 * (1 + SLACK)
     assert moments[1799] <= 3600 * (1 + 2 * SLACK)
 
 
