@@ -265,6 +265,7 @@ def _salvaged(work: Work, doubt: Doubt, applied: Applied) -> Job | Result | None
     outcome = attempt.outcome if attempt is not None else None
     if not isinstance(outcome, Accepted) or outcome.dock_status_id is None:
         return None
+    work.run.known.claim(outcome.dock_status_id, doubt.attempt)
     work.expect(applied)
     work.dock_status_id, work.status = outcome.dock_status_id, outcome.status
     work.tell(Happened.ACCEPTED, attempt=doubt.attempt, detail="found again: its damaged reply named the id")

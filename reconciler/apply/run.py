@@ -34,7 +34,7 @@ class Run:
         self.sends = sends
         self.posts = Pacer(windows_of(context.rate_limit))
         self.polls = Pacer(DOCK_STATUS_PER_HOST)
-        self.known = KnownIds()
+        self.known = KnownIds(journal)
         self.epoch = 0
         self.host_is_down = False  # some change gave up connecting, and nothing has connected since
         self.problems: list[ReconcilerError] = []
@@ -159,19 +159,28 @@ class Work:
 
 
 class KnownIds:
-    """Which attempt each dock status id in the state belongs to. Looks again only at entries that have changed."""
+    """Which attempt each dock status id in the state belongs to.
 
-    def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+    Our own ids are claimed here as they come in; the state is looked through again only after others have written to it.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self._owners: dict[str, str] = {}
+        self._seen = -1
 
     def owner_of(self, applied: Applied, dock_status_id: str) -> str | None:
         """The attempt with that id, `live` when only what is live remembers it, None when nobody does."""
-        for model_id, entry in applied.entries.items():
-            if self._entries.get(model_id) is not entry:
-                self._entries[model_id] = entry
+        if self._seen != self._journal.news:
+            self._seen = self._journal.news
+            for entry in applied.entries.values():
                 self._owners |= owners_of(entry)
         return self._owners.get(dock_status_id)
+
+    def claim(self, dock_status_id: str | None, attempt: str) -> None:
+        """The id is that attempt's, unless somebody has it already."""
+        if dock_status_id is not None:
+            self._owners.setdefault(dock_status_id, attempt)
 
 
 def owners_of(entry: Entry) -> dict[str, str]:

@@ -394,7 +394,9 @@ class _Call:
             at=self._run.context.now(),
         )
         self._reply = (raw, outcome)
-        return (raw, *self._other_held(sent, applied))
+        if isinstance(outcome, Accepted):
+            self._run.known.claim(outcome.dock_status_id, self.attempt)
+        return (raw, *self._other_held(sent, outcome, applied))
 
     def _understood(self, sent: Sent, applied: Applied) -> Outcome:
         try:
@@ -409,17 +411,20 @@ class _Call:
         except Exception as error:  # noqa: BLE001 - a mistake of ours in reading must not cost the reply: it is kept
             return Unknown(reason=f"the reply could not be understood ({type(error).__name__})")
 
-    def _other_held(self, sent: Sent, applied: Applied) -> Sequence[Record]:
+    def _other_held(self, sent: Sent, outcome: Outcome, applied: Applied) -> Sequence[Record]:
         """The platform gave this reply's id to another attempt before: neither can be trusted, so that one is held too."""
-        named = read_body(sent.body).ids[:1] if isinstance(sent, Reply) and 200 <= sent.status_code < 300 else ()  # noqa: PLR2004  # the class of HTTP
+        success = isinstance(sent, Reply) and 200 <= sent.status_code < 300  # noqa: PLR2004  # the class of HTTP
+        if not (isinstance(outcome, Unknown) and isinstance(sent, Reply) and success):
+            return ()
+        named = read_body(sent.body).ids[:1]
         owner = self._run.known.owner_of(applied, named[0]) if named else None
         if owner is None or owner == self.attempt:
             return ()
         self.alarm = f"the platform answered with {named[0]}, which belongs to attempt {owner}"
         why = f"the platform gave its dock status id to attempt {self.attempt} too"
-        outcome = Unknown(reason=why, candidates=(named[0],))
+        held = Unknown(reason=why, candidates=(named[0],))
         at = self._run.context.now()
-        return (RawRecord(attempt=owner, status_code=None, headers=(), body="", error=why, outcome=outcome, at=at),)
+        return (RawRecord(attempt=owner, status_code=None, headers=(), body="", error=why, outcome=held, at=at),)
 
 
 def request_of(change: Change) -> Request:
