@@ -241,13 +241,14 @@ def diff(desired: Desired, applied: Applied, *, prune: bool, now: datetime, loca
     `applied.lock` must be None unless its holder may be alive. `now` decides only whether suspensions have lapsed.
     """
     wanted = {resource.model_id for resource in desired.resources}
-    gone = [entry for entry in applied.entries.values() if entry.model_id not in wanted]
+    gone = sorted((e for e in applied.entries.values() if e.model_id not in wanted), key=lambda e: e.model_id)
     names = _Naming.of(desired, gone)
     differ = _Differ(desired=desired, applied=applied, prune=prune, now=now, locate=locate, names=names)
     changes = [differ.of_resource(resource) for resource in desired.resources]
     changes += [change for entry in gone if (change := differ.of_gone(entry)) is not None]
     changes += differ.of_broken({change.address for change in changes})
-    return tuple(sorted(_with_replace_edges(changes), key=lambda change: change.address))
+    changes.sort(key=lambda change: change.address)
+    return tuple(_with_replace_edges(changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every machine, and no wall clock: a slow machine fails nothing. `--hypothesis-profile=random` looks
+# for new ones.
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("random", deadline=None, max_examples=1000)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -49,9 +49,10 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 
 def safe(text: str) -> str:
-    """As it may stand in a line of output: white space stays, control characters and CI commands do not."""
+    """As it may stand in a line of output: white space becomes blanks; control characters, CI commands and keys are gone."""
     if not text.isprintable():
         text = "".join(_kept(char) for char in _ESCAPES.sub("", text))
+    text = without_keys(text)
     return _COMMAND.sub(_blunted, text) if "::" in text or "##" in text else text
 
 
@@ -61,7 +62,7 @@ def _without_marks(text: str) -> str:
 
 
 def _kept(char: str) -> str:
-    if char in "\t\n\r\v\f\x85\u2028\u2029":
+    if char.isspace():
         return " "
     return "" if unicodedata.category(char) in _DROPPED else char
 
