@@ -5,6 +5,7 @@ Commands are imported when they are called, so that `--help` and `--version` sta
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Any
@@ -107,13 +108,15 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a command; gives the exit code."""
+    # Ten thousand manifests are many live objects and no garbage: looking for cycles among them costs a fifth of the time.
+    gc.set_threshold(100_000, 20, 20)
     try:
         result: Any = cli.main(args=args, prog_name="reconciler", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return 64
     except click.Abort:
-        click.echo("Aborted.", err=True)
+        click.echo("\nAborted; nothing was done.", err=True)
         return 130
     except KeyboardInterrupt:
         return 130

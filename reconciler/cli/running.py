@@ -9,6 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from reconciler import pipeline, wiring
@@ -28,6 +29,7 @@ from reconciler.report.run_text import run_text
 
 T = TypeVar("T")
 UNFINISHED = 9
+FOLLOWING = "status"  # the operation that sends nothing
 
 
 def run_plan(project: Project, planned: Planned, plan: Plan, *, operation: str, parallelism: int, wait: bool) -> int:
@@ -36,6 +38,7 @@ def run_plan(project: Project, planned: Planned, plan: Plan, *, operation: str, 
     async def work(context: RunContext, platform: HttpPlatform) -> RunReport:
         return await pipeline.apply_plan(plan, platform, Journal(planned.store), context)
 
+    planned = replace(planned, plan=plan)
     return _told(project.session, run(project, planned, work, operation=operation, parallelism=parallelism, wait=wait))
 
 
@@ -48,7 +51,7 @@ def follow_jobs(project: Project, planned: Planned) -> int:
     async def work(context: RunContext, platform: HttpPlatform) -> RunReport:
         return await follow_only(running, platform, Journal(planned.store), context=context)
 
-    return _told(project.session, run(project, planned, work, operation="status", parallelism=1, wait=True))
+    return _told(project.session, run(project, planned, work, operation=FOLLOWING, parallelism=1, wait=True))
 
 
 def _told(session: Session, report: RunReport) -> int:
@@ -71,7 +74,7 @@ def run(
     platform = wiring.platform_for(project.opened, planned.environment)
     run_id = uuid.uuid4().hex[:12]
     _set_up_log(project, planned, run_id)
-    with progress(project.session) as listener:
+    with progress(project.session, planned.plan.changes if operation != FOLLOWING else ()) as listener:
         context = _context(project, planned, run_id, listener, operation=operation, parallelism=parallelism, wait=wait)
         return asyncio.run(_with_signals(work, context, platform))
 

@@ -47,7 +47,8 @@ def status(
         session.show(status_text(rows, session.style(sys.stdout), now=now(), wide=output == "wide"))
     if wait:
         remain = sum(len(one.plan.pending) for one in planned)
-        session.say("Nothing remains." if not remain else f"{remain} changes remain: run apply.")
+        remains = "1 change remains" if remain == 1 else f"{remain} changes remain"
+        session.say(f"{remains}: run apply." if remain else "Nothing remains.")
     return code
 
 
