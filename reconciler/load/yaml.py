@@ -26,6 +26,10 @@ from reconciler.model.values import Json
 MAX_MISTAKES = 1_000  # listed a file: nobody reads on, and a hostile file could hold 300,000
 _SHOWN = 50  # characters of a value that a diagnostic quotes
 _TEXT_A_NODE = 6  # 2**6 characters of text count as one node
+_HINTS = {
+    "character that cannot start any token": "YAML is indented with spaces, never tabs.",
+    "invalid Unicode character escape code": "Write the character itself, or \\U and eight digits.",
+}
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -151,7 +155,9 @@ def _syntax(error: Exception, data: bytes, file: str) -> Diagnostic:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
     context = getattr(error, "context", None)
     message = f"not YAML: {problem}" + (f" ({context})" if context else "")
-    hint = "YAML is indented with spaces, never tabs." if "character that cannot start any token" in message else None
+    if context and "duplicate anchor" in context:  # YAML allows it, PyYAML's composer does not, and nobody means it
+        message = "an anchor's name is used twice in one document"
+    hint = next((hint for word, hint in _HINTS.items() if word in message), None)
     return Diagnostic(code="RC205", message=message, position=place, value=value, suggestion=hint)
 
 
