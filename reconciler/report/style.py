@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from reconciler.model.text import one_line, safe
+from reconciler.model.text import one_line, safe, without_keys
 from reconciler.model.values import Json
 
 MAX_VALUE = 200  # characters of a value that a line shows
@@ -45,11 +45,20 @@ def value_text(value: Json, limit: int = MAX_VALUE) -> str:
     """A JSON value on one line, bounded; what cannot be seen is spelled as an escape; None is what is not there."""
     if value is None:
         return "(absent)"
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(_without_keys(value), ensure_ascii=False)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
     text = safe(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _without_keys(value: Json) -> Json:
+    """Before it is spelled as JSON: after an escape such as `\\n` a key would not be seen to begin."""
+    if isinstance(value, str):
+        return without_keys(value)
+    if isinstance(value, list):
+        return [_without_keys(item) for item in value]
+    return {without_keys(k): _without_keys(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
