@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reconciler.load.codes import diagnostics_page
+from reconciler.load.fits import compiled
 from reconciler.load.schema import render, schema_of
 from reconciler.state.format import schema as state_schema
 
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 # file, from the root of the repository -> its text
 GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/diagnostics.md": diagnostics_page,
+    "reconciler/load/fits.json": compiled,
     "schemas/model-deployment.json": lambda: render(schema_of("ModelDeployment")),
     "schemas/project.json": lambda: render(schema_of("Project")),
     "schemas/reconciler.json": lambda: render(schema_of()),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from reconciler.diagnostics import Diagnostic
 from reconciler.load.documents import load_file
 from reconciler.load.places import places_in
-from reconciler.load.shape import Widening
+from reconciler.load.widening import Widening
 from reconciler.model.loaded import LoadedFile, Manifest, Memo
 from reconciler.model.snapshot import SourceFile
 

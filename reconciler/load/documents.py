@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.load.hints import Path
-from reconciler.load.shape import Placer, Shape, Widening, not_ours, nulls, with_nulls
+from reconciler.load.judge import mistakes
+from reconciler.load.placer import Placer, not_ours, nulls, with_nulls
+from reconciler.load.widening import Widening
 from reconciler.load.yaml import MAX_MISTAKES, Document, parse
-from reconciler.model.loaded import LoadedFile, Manifest
-from reconciler.model.manifest import NAME_PATTERN, ModelDeployment, Override
+from reconciler.model.loaded import FieldPath, LoadedFile, Manifest
 from reconciler.model.resource import Origin
 from reconciler.model.snapshot import SourceFile
+from reconciler.model.spelling import NAME_PATTERN
 from reconciler.model.values import Json
 
 KIND = "ModelDeployment"
@@ -42,7 +43,6 @@ class _Judge:
     def __init__(self, *, file: SourceFile, widening: Widening) -> None:
         self._file, self._widening = file, widening
         self._placer = Placer(file)
-        self._whole = Shape(model=ModelDeployment, widening=widening)
         self.found: list[Diagnostic] = []
         self.broken: list[tuple[str, tuple[str, ...]]] = []
         self.unnamed = False
@@ -77,14 +77,14 @@ class _Judge:
         overrides = overrides if isinstance(overrides, dict) else {}
         written = {key: item for key, item in spec.items() if key != "environments" or item is None}
         misplaced = [*nulls(written, ("spec",)), *(_override(name) for name, item in overrides.items() if item is None)]
-        yield from with_nulls(self._whole.mistakes(value, document, self._placer), misplaced, document, self._placer)
+        whole = mistakes(KIND, value, document, self._placer, self._widening)
+        yield from with_nulls(whole, misplaced, document, self._placer)
         for name, override in overrides.items():
             if override is not None:
-                shape = Shape(model=Override, widening=self._widening, base=_override(name))
-                yield from shape.mistakes(override, document, self._placer)
+                yield from mistakes("Override", override, document, self._placer, self._widening, _override(name))
 
 
-def _override(environment: str) -> Path:
+def _override(environment: str) -> FieldPath:
     return ("spec", "environments", environment)
 
 

@@ -5,7 +5,7 @@ Called by `shape` for what is wrong only; nothing here judges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
@@ -13,9 +13,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-Path = tuple[str | int, ...]
-
-_WORD = 64  # longer words are no misspelled field
+from reconciler.load.words import squeezed
+from reconciler.model.loaded import FieldPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class Known:
     beside: tuple[str, ...]
 
 
-def known_at(model: type[BaseModel], path: Path) -> Known:
+def known_at(model: type[BaseModel], path: FieldPath) -> Known:
     """What the models know of the place that `path` names; nothing where they know no more."""
     inside: type[BaseModel] | None = model
     field: FieldInfo | None = None
@@ -55,24 +54,6 @@ def range_of(field: FieldInfo | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def closest(word: str, words: Iterable[str]) -> str | None:
-    """The one that was probably meant: the same but for case, dashes and underscores, or nearly the same."""
-    if len(word) > _WORD:
-        return None
-    plain = {squeezed(other): other for other in words if isinstance(other, str)}
-    if squeezed(word) in plain:
-        return plain[squeezed(word)]
-    from difflib import get_close_matches
-
-    close = get_close_matches(squeezed(word), plain, n=1)
-    return plain[close[0]] if close else None
-
-
-def same(word: str, other: str) -> bool:
-    """Whether two words differ in case, dashes and underscores only."""
-    return squeezed(word) == squeezed(other)
-
-
 def belongs(word: str, model: type[BaseModel]) -> str | None:
     """Where a field of this name stands in the model's document: `hyperParameters` for temperature in a spec."""
     return _places(model).get(squeezed(word))
@@ -94,11 +75,6 @@ def _places(model: type[BaseModel]) -> dict[str, str]:
                     below.append((f"{path}.{name}".lstrip(".") + (".NAME" if by_name else ""), inner))
         level = below
     return places
-
-
-def squeezed(word: str) -> str:
-    """A word without what people get wrong first."""
-    return word.replace("_", "").replace("-", "").lower()
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

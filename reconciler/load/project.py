@@ -10,11 +10,12 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from reconciler.diagnostics import Diagnostic, errors_in
-from reconciler.load.hints import squeezed
-from reconciler.load.shape import NO_WIDENING, Placer, Shape, Widening, not_ours, nulls, shown, with_nulls
+from reconciler.load.judge import mistakes
+from reconciler.load.placer import Placer, not_ours, nulls, shown, with_nulls
+from reconciler.load.widening import NO_WIDENING, Widening
+from reconciler.load.words import squeezed
 from reconciler.load.yaml import MAX_MISTAKES, parse
-from reconciler.model.project import EnvironmentSpec, Project
-from reconciler.model.resource import Environment, KeyReference, RateLimit
+from reconciler.model.resource import USUAL_RATE_LIMIT, Environment, KeyReference, RateLimit
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.text import KEY_PATTERN
 from reconciler.model.values import Json
@@ -39,6 +40,9 @@ class Settled:
     widening: Widening
 
 
+USUAL_STATE = ".reconciler"
+USUAL_MANIFESTS = ("manifests/",)
+
 # A host that stands in where nothing is called: validating and planning need none.
 NO_HOST = "https://host.invalid"
 _KEY = re.compile(KEY_PATTERN)
@@ -62,7 +66,7 @@ def load_project(file: SourceFile | None, fallback: Fallback) -> tuple[Settled |
     wrong = tuple(islice(_mistakes(value, index, placer), MAX_MISTAKES))
     if errors_in(wrong):
         return None, wrong
-    return _settle(Project.model_validate(_without_defaults(value)), value), wrong
+    return _settle(value), wrong
 
 
 def origin_of(host: str) -> str:
@@ -99,9 +103,9 @@ def _without_file(fallback: Fallback) -> tuple[Settled | None, tuple[Diagnostic,
         origin = origin_of(fallback.host) if fallback.host else NO_HOST
     except ValueError as error:
         return None, (Diagnostic(code="RC501", message=f"RECONCILER_HOST: {error}", value=shown(fallback.host)),)
-    environment = Environment(name="default", origin=origin, api_key=fallback.api_key, state=".reconciler", defaults={})
+    environment = Environment(name="default", origin=origin, api_key=fallback.api_key, state=USUAL_STATE, defaults={})
     settled = Settled(
-        environments=(environment,), manifests=("manifests/",), ignore=(), state=".reconciler", widening=NO_WIDENING
+        environments=(environment,), manifests=USUAL_MANIFESTS, ignore=(), state=USUAL_STATE, widening=NO_WIDENING
     )
     return settled, ()
 
@@ -111,7 +115,7 @@ def _mistakes(value: Json, document: int, placer: Placer) -> Iterator[Diagnostic
     if foreign is not None:
         yield foreign
         return
-    found = Shape(model=Project, widening=_widening(value)).mistakes(value, document, placer)
+    found = mistakes("Project", value, document, placer, _widening(value))
     shaped = (one for one in found if not (one.code == "RC303" and one.path.endswith(".apiKey")))  # _key says it better
     yield from with_nulls(shaped, nulls(value), document, placer)
     yield from _ranges(value.get("platform"), document, placer)
@@ -167,42 +171,36 @@ def _widening(value: Json) -> Widening:
     )
 
 
-def _without_defaults(value: Json) -> Json:
-    """Defaults are judged by the shape, widened; the model alone would refuse what `platform` accepts."""
-    environments = {
-        name: {key: item for key, item in spec.items() if key != "defaults"}
-        for name, spec in value["environments"].items()
-    }
-    return {**value, "environments": environments}
-
-
 def _is_pair(value: Json) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(n, int | float) for n in value)  # noqa: PLR2004
 
 
-def _settle(project: Project, value: Json) -> Settled:
-    written = value["environments"]
+def _settle(value: Json) -> Settled:
+    """A value that was judged; what it does not say is the default of the field."""
+    state = value.get("state", USUAL_STATE)
+    written = sorted(value["environments"].items())
     return Settled(
-        environments=tuple(
-            _environment(name, spec, project.state, written[name].get("defaults") or {})
-            for name, spec in sorted(project.environments.items())
-        ),
-        manifests=tuple(project.manifests),
-        ignore=tuple(project.ignore),
-        state=project.state,
+        environments=tuple(_environment(name, spec, state) for name, spec in written),
+        manifests=tuple(value.get("manifests", USUAL_MANIFESTS)),
+        ignore=tuple(value.get("ignore", ())),
+        state=state,
         widening=_widening(value),
     )
 
 
-def _environment(name: str, spec: EnvironmentSpec, state: str, defaults: Json) -> Environment:
-    kind, reference = ("env", spec.api_key.env) if spec.api_key.env else ("file", spec.api_key.file)
+def _environment(name: str, spec: Json, state: str) -> Environment:
+    ((kind, reference),) = ((k, v) for k, v in spec["apiKey"].items() if v is not None)
+    limit = spec.get("rateLimit", {})
     return Environment(
         name=name,
-        origin=origin_of(spec.host),
-        api_key=KeyReference(kind=kind, value=reference or ""),
+        origin=origin_of(spec["host"]),
+        api_key=KeyReference(kind=kind, value=reference),
         state=state,
-        ca_file=spec.ca_file,
-        prune=spec.prune,
-        rate_limit=RateLimit(per_minute=spec.rate_limit.per_minute, per_hour=spec.rate_limit.per_hour),
-        defaults=defaults,
+        ca_file=spec.get("caFile"),
+        prune=spec.get("prune", False),
+        rate_limit=RateLimit(
+            per_minute=limit.get("perMinute", USUAL_RATE_LIMIT.per_minute),
+            per_hour=limit.get("perHour", USUAL_RATE_LIMIT.per_hour),
+        ),
+        defaults=spec.get("defaults") or {},
     )

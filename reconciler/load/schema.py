@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
-from reconciler.load.shape import NO_WIDENING, Widening
-from reconciler.model.manifest import DURATION_PATTERN, ModelDeployment, Override
+from reconciler.load.widening import NO_WIDENING, Widening
+from reconciler.model.manifest import ModelDeployment, Override
 from reconciler.model.project import ApiKey, Project
+from reconciler.model.spelling import DURATION_PATTERN
 from reconciler.model.text import KEY_PATTERN
 from reconciler.model.values import Json
 

@@ -1,66 +1,37 @@
 """pydantic's findings -> our diagnostics: the place, the cause, what is allowed, a did-you-mean.
 
-pydantic's own words never reach a reader; the table below says what each kind of finding becomes.
+pydantic's own words never reach a reader; the table below says what each kind of finding becomes. Imported only when
+something does not fit (`judge`), because pydantic and the models are slow to import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.load.hints import Known, Path, belongs, closest, known_at, range_of, same, values_of
-from reconciler.load.yaml import Marks, path_text
-from reconciler.model.manifest import DURATION_PATTERN, ID_PATTERN, NAME_PATTERN
-from reconciler.model.project import EXTRA_FIELD_PATTERN, VARIABLE_PATTERN
-from reconciler.model.snapshot import SourceFile
-from reconciler.model.text import without_keys
+from reconciler.load.hints import Known, belongs, known_at, range_of, values_of
+from reconciler.load.placer import Placer, shown
+from reconciler.load.widening import Widening
+from reconciler.load.words import closest, same
+from reconciler.load.yaml import path_text
+from reconciler.model.loaded import FieldPath
+from reconciler.model.manifest import ModelDeployment, Override
+from reconciler.model.project import Project
+from reconciler.model.spelling import (
+    DURATION_PATTERN,
+    EXTRA_FIELD_PATTERN,
+    ID_PATTERN,
+    NAME_PATTERN,
+    VARIABLE_PATTERN,
+)
 from reconciler.model.values import Json
 
+MODELS: Mapping[str, type[BaseModel]] = {"ModelDeployment": ModelDeployment, "Override": Override, "Project": Project}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Widening:
-    """What the project file accepts beyond the documented platform; paths as `hyperParameters.maxTokens`."""
-
-    device_types: frozenset[str] = frozenset()
-    ranges: Mapping[str, tuple[float, float]]
-    extra_fields: frozenset[str] = frozenset()
-
-    def accepts(self, error: Mapping[str, Any], path: Path, known: Known) -> bool:
-        """Whether a finding is one that the project file lifts. `path` is inside the spec."""
-        name, value = path_text(path), error["input"]
-        if error["type"] == "extra_forbidden":
-            return name in self.extra_fields
-        if error["type"] == "literal_error" and name == "deviceType":
-            return isinstance(value, str) and value in self.device_types
-        if error["type"] in _RANGE and name in self.ranges:
-            low, high = self.range_at(path, known) or (1.0, 0.0)
-            return bool(low <= value <= high)
-        return False
-
-    def range_at(self, path: Path, known: Known) -> tuple[float, float] | None:
-        """The documented range, stretched to what the project file names."""
-        documented = range_of(known.field)
-        wider = self.ranges.get(path_text(path), documented)
-        return documented and wider and (min(documented[0], wider[0]), max(documented[1], wider[1]))
-
-    def values_at(self, path: Path, known: Known) -> tuple[Any, ...]:
-        """The documented values of a choice, and what the project file adds."""
-        documented = values_of(known.field)
-        more = self.device_types.difference(documented) if path == ("deviceType",) else ()
-        return (*documented, *sorted(more))
-
-
-API_VERSION = "reconciler/v1"
-_ELSEWHERE = {
-    "ModelDeployment": "Move it out of the manifest folders, or name the file under `ignore:` in the project file.",
-}
-NO_WIDENING = Widening(ranges={})
-
-_SHOWN = 60  # characters of a value that a diagnostic quotes
 _NAMED = 2  # steps to an environment's own fields
 _LONG = 1e15  # floats beyond are not spelled out as integers
 _RANGE = frozenset({"greater_than_equal", "less_than_equal"})
@@ -98,28 +69,13 @@ _TABLE: Mapping[str, Callable[[Any], _Said]] = {
 }
 
 
-class Placer:
-    """Makes the diagnostics of one file; composes it again at the first mistake, and only then."""
-
-    def __init__(self, file: SourceFile) -> None:
-        self._file = file
-        self._marks: Marks | None = None
-
-    def say(self, document: int, path: Path, code: str, message: str, *, key: bool = False, **more: Any) -> Diagnostic:
-        """One diagnostic at the value that `path` leads to from the document's root, or at its key."""
-        if self._marks is None:
-            self._marks = Marks(self._file.data, self._file.path)
-        place = self._marks.position(document, path, key=key)
-        return Diagnostic(code=code, message=message, position=place, path=path_text(path), **more)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What one model says of a part of a document. `base` leads to the part."""
 
     model: type[BaseModel]
     widening: Widening
-    base: Path = ()
+    base: FieldPath = ()
 
     def mistakes(self, value: Json, document: int, placer: Placer) -> Iterator[Diagnostic]:
         """Every finding that the project file does not lift, as a diagnostic."""
@@ -127,7 +83,7 @@ class Shape:
             path = _named_path(error["loc"])
             known = known_at(self.model, path)
             inside = _inside_spec((*self.base, *path))
-            if inside is not None and self.widening.accepts(error, inside, known):
+            if inside is not None and _accepts(self.widening, error, inside, known):
                 continue
             code, message, allowed = self._said(error, inside or (), known)
             at_key = error["type"] == "extra_forbidden" or _KEY_MARK in error["loc"]
@@ -142,17 +98,17 @@ class Shape:
                 suggestion=self._meant(error, path, known),
             )
 
-    def _said(self, error: Any, inside: Path, known: Known) -> _Said:
+    def _said(self, error: Any, inside: FieldPath, known: Known) -> _Said:
         """The table's words, and all that is allowed where the models know it."""
         say = _TABLE.get(error["type"])
         code, message, allowed = say(error) if say else ("RC303", "not as it must be", None)
-        if error["type"] in _RANGE and (bounds := self.widening.range_at(inside, known)):
+        if error["type"] in _RANGE and (bounds := _range_at(self.widening, inside, known)):
             allowed = f"{_number(bounds[0])} to {_number(bounds[1])}"
-        if error["type"] == "literal_error" and (values := self.widening.values_at(inside, known)):
+        if error["type"] == "literal_error" and (values := _values_at(self.widening, inside, known)):
             allowed = _one_of(values)
         return code, message, allowed
 
-    def _meant(self, error: Any, path: Path, known: Known) -> str | None:
+    def _meant(self, error: Any, path: FieldPath, known: Known) -> str | None:
         """What was probably meant: the right name here, the right place for this name, or the right value."""
         if error["type"] == "extra_forbidden":
             name = str(path[-1])
@@ -168,42 +124,31 @@ class Shape:
         return None
 
 
-def not_ours(value: Json, kind: str, document: int, placer: Placer) -> Diagnostic | None:
-    """What is said of a document of another apiVersion or kind: nothing else in it is judged."""
-    for field, ours in (("apiVersion", API_VERSION), ("kind", kind)):
-        written = value.get(field) if isinstance(value, dict) else None
-        if written != ours:
-            close = closest(written, (ours,)) if isinstance(written, str) else None
-            return placer.say(
-                document,
-                (field,),
-                "RC308",
-                f"not a {API_VERSION} {kind}",
-                value=None if written is None else shown(written),
-                allowed=ours,
-                suggestion=f"Did you mean {close}?" if close else _ELSEWHERE.get(kind),
-            )
-    return None
+def _accepts(widening: Widening, error: Mapping[str, Any], path: FieldPath, known: Known) -> bool:
+    """Whether a finding is one that the project file lifts. `path` is inside the spec."""
+    name, value = path_text(path), error["input"]
+    if error["type"] == "extra_forbidden":
+        return name in widening.extra_fields
+    if error["type"] == "literal_error" and name == "deviceType":
+        return isinstance(value, str) and value in widening.device_types
+    if error["type"] in _RANGE and name in widening.ranges:
+        low, high = _range_at(widening, path, known) or (1.0, 0.0)
+        return bool(low <= value <= high)
+    return False
 
 
-def with_nulls(
-    found: Iterable[Diagnostic], nulls: Iterable[Path], document: int, placer: Placer
-) -> Iterator[Diagnostic]:
-    """The diagnostics, and one for each null that none of them is about."""
-    said = set()
-    for diagnostic in found:
-        said.add(diagnostic.path)
-        yield diagnostic
-    for path in nulls:
-        if path_text(path) not in said:
-            yield placer.say(
-                document,
-                path,
-                "RC307",
-                "null deletes a value, and there is nothing to delete here",
-                value="null",
-                suggestion="Leave the field out; write {} for an environment where nothing differs.",
-            )
+def _range_at(widening: Widening, path: FieldPath, known: Known) -> tuple[float, float] | None:
+    """The documented range, stretched to what the project file names."""
+    documented = range_of(known.field)
+    wider = widening.ranges.get(path_text(path), documented)
+    return documented and wider and (min(documented[0], wider[0]), max(documented[1], wider[1]))
+
+
+def _values_at(widening: Widening, path: FieldPath, known: Known) -> tuple[Any, ...]:
+    """The documented values of a choice, and what the project file adds."""
+    documented = values_of(known.field)
+    more = widening.device_types.difference(documented) if path == ("deviceType",) else ()
+    return (*documented, *sorted(more))
 
 
 def findings(model: type[BaseModel], value: Json) -> list[Any]:
@@ -215,26 +160,7 @@ def findings(model: type[BaseModel], value: Json) -> list[Any]:
     return []
 
 
-def nulls(value: Json, path: Path = ()) -> Iterator[Path]:
-    """The fields that are null. RFC 7396 does not look into lists, and neither does this."""
-    if value is None:
-        yield path
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from nulls(item, (*path, key))
-
-
-def shown(value: Json) -> str:
-    """A value as short text; what looks like an API key is blotted out."""
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if isinstance(value, str):
-        text = without_keys(value[: 4 * _SHOWN])
-        return repr(text) if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]!r}…"
-    return "null" if value is None else str(value).lower()[:_SHOWN]
-
-
-def _named_path(location: tuple[Any, ...]) -> Path:
+def _named_path(location: tuple[Any, ...]) -> FieldPath:
     """The location that pydantic gives, without its mark for "the key, not the value"."""
     return tuple(step for step in location if step != _KEY_MARK)
 
@@ -242,7 +168,7 @@ def _named_path(location: tuple[Any, ...]) -> Path:
 _KEY_MARK = "[key]"
 
 
-def _inside_spec(path: Path) -> Path | None:
+def _inside_spec(path: FieldPath) -> FieldPath | None:
     """The rest of a path inside `spec`, an override or an environment's defaults: what `platform` widens."""
     match path:
         case ("spec", "environments", _, *rest) | ("spec", *rest) | ("environments", _, "defaults", *rest):

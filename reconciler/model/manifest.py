@@ -7,15 +7,12 @@ the text that was written (`load.documents`), so nothing is coerced on the way. 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+from reconciler.model.spelling import DURATION_PATTERN, ID_PATTERN, NAME_PATTERN, seconds_of
 
 DeviceType = Literal[
     "g4dn.xlarge",
@@ -33,16 +30,6 @@ QuantizationType = Literal["", "no_quantization", "int8_float16"]
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-
-
-def seconds_of(duration: str) -> int:
-    """`1h30m` -> 5400. Raises ValueError for anything but hours, minutes and seconds in this order, or for nothing."""
-    match = re.match(DURATION_PATTERN, duration)
-    hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups()) if match else (0, 0, 0)
-    total = hours * 3600 + minutes * 60 + seconds
-    if total < 1:
-        raise ValueError("not a duration")
-    return total
 
 
 def _is_duration(text: str) -> str:

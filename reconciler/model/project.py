@@ -7,10 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from reconciler.model.manifest import Name, Overridable, Written
-
-VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
-# A field of the deploy body that is not known yet: inside one of its objects, or a new one beside them.
-EXTRA_FIELD_PATTERN = r"^((hyperParameters|scalingParameters|optimizationInfo)\.)?[A-Za-z0-9_-]+$"
+from reconciler.model.spelling import EXTRA_FIELD_PATTERN, VARIABLE_PATTERN
 
 # Every number of the deploy body.
 RangedField = Literal[

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
 from reconciler.model.loaded import LoadedFile, Manifest, Places
-from reconciler.model.manifest import seconds_of
 from reconciler.model.resource import (
     DEFAULT_TIMEOUT,
     USUAL_ROLLOUT,
@@ -17,6 +16,7 @@ from reconciler.model.resource import (
     Rollout,
     Strategy,
 )
+from reconciler.model.spelling import seconds_of
 from reconciler.model.values import Json, canonical, digest_of
 from reconciler.resolve.checks import inexact_in, mistakes_in
 from reconciler.resolve.layers import Layers

@@ -15,7 +15,7 @@ from reconciler.edit.yaml_text import edit
 from reconciler.errors import UsageError
 from reconciler.load.documents import load_file
 from reconciler.load.project import Fallback, load_project
-from reconciler.load.shape import NO_WIDENING
+from reconciler.load.widening import NO_WIDENING
 from reconciler.model.snapshot import SourceFile
 
 BODY: dict[str, Any] = {

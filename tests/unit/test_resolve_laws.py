@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.diagnostics import Position
 from reconciler.load import Memo, load, places_in
-from reconciler.load.shape import NO_WIDENING
+from reconciler.load.widening import NO_WIDENING
 from reconciler.load.yaml import Marks, parse
 from reconciler.model.loaded import LoadedFile, Manifest
 from reconciler.model.resource import Desired, Environment, KeyReference, Origin
