@@ -132,7 +132,7 @@ def scan(data: bytes, *, base: int = 0, where: str) -> Scan:
     while (frame := _frame_at(data, position, base)) is not None:
         frames.append(frame)
         position = frame.end - base
-    garbage = data[position:].rstrip(b"\0")
+    garbage = _without_end(data[position:])
     if garbage and not _is_torn(garbage, base + position):
         raise StateCorrupt(f"{where} is damaged at byte {base + position}")
     return Scan(frames=tuple(frames), end=base + position, torn=bool(garbage))
@@ -140,6 +140,7 @@ def scan(data: bytes, *, base: int = 0, where: str) -> Scan:
 
 def salvage(data: bytes) -> Iterator[Frame]:
     """Every whole frame, whatever lies between them. For repair."""
+    data = _without_end(data)
     position = 0
     while position < len(data):
         frame = _frame_at(data, position, 0, lenient=True)
@@ -151,6 +152,11 @@ def salvage(data: bytes) -> Iterator[Frame]:
             if further is None:
                 return
             position = further.start()
+
+
+def _without_end(data: bytes) -> bytes:
+    """Without the NULs at the end; comparing is many times faster than stripping where there is nothing else."""
+    return b"" if data == bytes(len(data)) else data.rstrip(b"\0")
 
 
 def _frame_at(data: bytes, position: int, base: int, *, lenient: bool = False) -> Frame | None:

@@ -1,0 +1,286 @@
+"""A store that is killed: nothing that was acknowledged is lost, nothing that was not is half there, and it goes on.
+
+Real processes and SIGKILL. What a power cut adds, that unsynced writes vanish, rests on the order of the syncs
+(tests/unit/test_file_store.py) and on what torn writes look like (tests/unit/test_segments.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import RunLockHeld
+from reconciler.state.file import FileStore
+from reconciler.state.fold import fold
+from reconciler.state.repair import inspect
+from reconciler.state.segments import encode_frame, segment_name
+from tests.support.records import HOLDER, empty, note
+from tests.support.store_worker import STORY
+
+pytestmark = pytest.mark.crash
+
+ROOT = Path(__file__).parents[2]
+TOLD = [record for records in STORY for record in records]
+MEMORY = Path("/dev/shm")  # kills need no disk, and syncs cost nothing here
+
+
+class Worker:
+    """tests/support/store_worker.py, which works one job at a time."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.support.store_worker"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def begin(self, job: str, folder: Path, die_at: int | None = None) -> int:
+        """Starts a job; the pid of the process that does it."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": job, "folder": str(folder), "die_at": die_at}) + "\n")
+        self._process.stdin.flush()
+        return int(self.line().removeprefix("pid "))
+
+    def line(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, "the worker is gone"
+        return line.rstrip("\n")
+
+    def rest(self) -> tuple[list[str], int]:
+        """Everything that is still said, and the exit status (negative: the signal)."""
+        said = []
+        while not (line := self.line()).startswith("end "):
+            said.append(line)
+        return said, int(line.removeprefix("end "))
+
+    def run(self, job: str, folder: Path, die_at: int | None = None) -> tuple[list[str], int]:
+        self.begin(job, folder, die_at)
+        return self.rest()
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    where = MEMORY if os.access(MEMORY, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=where) as name:
+        yield Path(name)
+
+
+def acknowledged(said: list[str]) -> int:
+    return max((int(line.split()[1]) for line in said if line.startswith("acked ")), default=0)
+
+
+def entries(folder: Path) -> set[str]:
+    stored = FileStore(folder, "production").read()
+    return set(fold(stored.snapshot, stored.records).entries)
+
+
+def check(folder: Path, said: list[str]) -> None:
+    """What may be there after a death at which `said` was acknowledged; then the state goes on."""
+    store = FileStore(folder, "production")
+    if not store.exists():
+        assert "made" not in said
+        store.create(empty())
+    stored = store.read()
+    acked = acknowledged(said)
+    assert stored.seq in {acked, *(sum(map(len, STORY[: n + 1])) for n in range(len(STORY)) if n == batches(acked))}
+    state = fold(stored.snapshot, stored.records)
+    told = fold(empty(), TOLD[: stored.seq])
+    assert (state.entries, state.seq) == (told.entries, told.seq)
+    assert state.serial >= said.count("compacted")
+    assert store.sender_is_dead()
+    store.lock_run(HOLDER).release()
+    assert store.append(stored.seq, [note(50)]) == stored.seq + 1
+    store.compact(stored.seq + 1, fold(state, [note(50)]))
+    assert entries(folder) == {*told.entries, "cm-50"}
+    assert inspect(folder, "production").healthy
+
+
+def batches(seq: int) -> int:
+    """How many appends of the story make that number."""
+    made = 0
+    while sum(map(len, STORY[:made])) < seq:
+        made += 1
+    return made
+
+
+def test_killed_before_every_system_call(worker: Worker, folder: Path) -> None:
+    """Killed before each system call of a store's life, what was acknowledged is there, and at most one append more."""
+    call = 0
+    while True:
+        call += 1
+        there = folder / str(call)
+        said, ended = worker.run("story", there, die_at=call)
+        check(there, said)
+        shutil.rmtree(there)
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    assert said[-1] == "done"
+    assert call > 60
+
+
+def test_killed_again_during_recovery(worker: Worker, folder: Path) -> None:
+    """Killed before each system call of the recovery from a torn write, nothing is lost, however often."""
+    call = 0
+    ended = -1
+    worker.run("story", folder / "torn")
+    log = max((folder / "torn" / "production" / "log").glob("0*"))
+    with log.open("r+b") as file:
+        file.seek(len(log.read_bytes().rstrip(b"\0")))
+        file.write(encode_frame(b"[]" * 600)[:900])
+    while ended != 0:
+        call += 1
+        there = folder / str(call)
+        shutil.copytree(folder / "torn", there)
+        said, ended = worker.run("recover", there, die_at=call)
+        assert entries(there) in (
+            {"cm-1", *(f"cm-{n}" for n in range(4, 8))},
+            {"cm-1", *(f"cm-{n}" for n in range(4, 8)), "cm-107"},
+        )
+        assert acknowledged(said) <= FileStore(there, "production").read().seq
+        assert worker.run("recover", there)[1] == 0
+        shutil.rmtree(there)
+    assert call > 15
+
+
+def test_killed_during_repair(worker: Worker, folder: Path) -> None:
+    """Killed before each system call of a repair, a second repair ends well and everything readable is there."""
+    call = 0
+    ended = -1
+    worker.run("story", folder / "damaged")
+    (folder / "damaged" / "production" / "state.json").write_bytes(b"nonsense")
+    while ended != 0:
+        call += 1
+        there = folder / str(call)
+        shutil.copytree(folder / "damaged", there)
+        _, ended = worker.run("mend", there, die_at=call)
+        assert worker.run("mend", there)[1] == 0
+        assert entries(there) == {"cm-1", *(f"cm-{n}" for n in range(4, 8))}
+        assert (there / "production" / "state.json.damaged-1").read_bytes() == b"nonsense"
+        stored = FileStore(there, "production").read()
+        assert stored.snapshot.suspension is None
+        shutil.rmtree(there)
+    assert call > 10
+
+
+def test_killed_at_any_moment(worker: Worker, tmp_path: Path) -> None:
+    """Killed while it appends and compacts as fast as it can, a writer leaves everything that it acknowledged."""
+    FileStore(tmp_path, "production").create(empty())
+    for round_ in range(12):
+        pid = worker.begin("write_for_ever", tmp_path)
+        heard = [worker.line() for _ in range(3 + 5 * (round_ % 4))]
+        os.kill(pid, signal.SIGKILL)
+        said, ended = worker.rest()
+        assert ended == -signal.SIGKILL
+        stored = FileStore(tmp_path, "production").read()
+        acked = acknowledged([*heard, *said])
+        assert acked <= stored.seq <= acked + 2
+        state = fold(stored.snapshot, stored.records)
+        assert state.seq == stored.seq
+        assert {f"cm-{n}" for n in range(1, acked + 1)} <= set(state.entries)
+
+
+def test_processes_lose_no_update(tmp_path: Path) -> None:
+    """Processes that append at once all get through, each with numbers of its own."""
+    FileStore(tmp_path, "production").create(empty())
+    workers = [Worker() for _ in range(3)]
+    for worker in workers:
+        worker.begin("append_some", tmp_path)
+    acked = []
+    for worker in workers:
+        said, ended = worker.rest()
+        assert ended == 0
+        acked += [line.split()[1:] for line in said]
+        worker.close()
+    assert sorted(int(seq) for seq, _ in acked) == list(range(1, 61))
+    stored = FileStore(tmp_path, "production").read()
+    assert [f"{r.decision.model_id}" for r in stored.records] == [  # type: ignore[union-attr]  # notes, all of them
+        model for _, model in sorted(acked, key=lambda one: int(one[0]))
+    ]
+
+
+def test_a_killed_holder_frees_the_run_lock(worker: Worker, tmp_path: Path) -> None:
+    """The run lock of another process holds while it lives, is named after it, and is free the moment it is killed."""
+    store = FileStore(tmp_path, "production")
+    store.create(empty())
+    pid = worker.begin("hold", tmp_path)
+    assert worker.line() == "locked"
+    assert not store.sender_is_dead()
+    with pytest.raises(RunLockHeld, match="ada@laptop"):
+        store.lock_run(HOLDER)
+    assert store.append(0, [note(1)]) == 1
+    os.kill(pid, signal.SIGKILL)
+    worker.rest()
+    assert store.sender_is_dead()
+    store.lock_run(HOLDER).release()
+
+
+_FAILING = """
+import sys
+from pathlib import Path
+from reconciler.errors import ReconcilerError
+from reconciler.state.file import FileStore
+from tests.support.records import empty, note
+store = FileStore(Path(sys.argv[1]), "production")
+store.create(empty())
+for seq in (0, 1, 1, 2):
+    try:
+        print(store.append(seq, [note(seq)]))
+    except ReconcilerError as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("injected", "ends"),
+    [
+        # The third is that of the second append. What the disk holds is unknown, so nothing more is written.
+        ("fdatasync:error=EIO:when=3", ["1", "DurabilityLost", "DurabilityLost", "DurabilityLost"]),
+        # Nothing was written, so the append is refused, and may be tried again.
+        ("pwrite64:error=ENOSPC:when=6", ["1", "StateError", "2", "3"]),
+        ("pwrite64:error=EIO:when=6", ["1", "StateError", "2", "3"]),
+    ],
+)
+def test_a_disk_that_fails(tmp_path: Path, injected: str, ends: list[str]) -> None:
+    """A failed sync is final for the process; a failed write is refused with its cause. Both leave a readable state."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace, to make system calls fail")
+    name = injected.partition(":")[0]
+    command = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={injected}"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", _FAILING, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("strace is not allowed here")
+    assert done.stderr == ""
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ends
+    stored = FileStore(tmp_path, "production").read()
+    assert stored.seq >= 1
+    assert FileStore(tmp_path, "production").append(stored.seq, [note(9)]) == stored.seq + 1
+    assert (tmp_path / "production" / "log" / segment_name(1)).exists()
