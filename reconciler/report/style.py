@@ -28,10 +28,14 @@ _COLOURS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """`colour` says whether escape sequences may be written, `width` how many columns a line should have at most."""
+    """`colour` says whether escape sequences may be written, `width` how many columns a line should have at most.
+
+    `wraps` is True on a terminal, which breaks a longer line anywhere; elsewhere a table is as wide as it is.
+    """
 
     colour: bool = False
     width: int = 120
+    wraps: bool = False
 
     def paint(self, text: str, colour: str | None) -> str:
         """The text in a colour, or as it is."""
@@ -53,7 +57,7 @@ def value_text(value: Json, limit: int = MAX_VALUE) -> str:
 
 
 def _without_keys(value: Json) -> Json:
-    """Before it is spelled as JSON: after an escape such as `\\n` a key would not be seen to begin."""
+    """Before it is spelled as JSON: after an escaped line break a key would not be seen to begin."""
     if isinstance(value, str):
         return without_keys(value)
     if isinstance(value, list):
