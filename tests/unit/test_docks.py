@@ -177,7 +177,7 @@ def test_untrusted() -> None:
 
 def test_step_backwards() -> None:
     """A job that goes back, or disappears, is an alarm and goes on being followed."""
-    percents = iter([50, 20, 0, 60])
+    percents = iter([50, 10, 0, 11])
 
     class Back(MemoryPlatform):
         async def ask(self, dock_status_id: str) -> Sent:
@@ -191,7 +191,7 @@ def test_step_backwards() -> None:
     estate.platform = Back(estate.world, clock=lambda: estate.now().timestamp())
     assert estate.ends(estate.apply()) == {"a": "succeeded"}
     assert len(alarms(estate)) == 2
-    assert "50 % to 20 %" in alarms(estate)[0]
+    assert "50 % to 10 %" in alarms(estate)[0]
     assert "any more" in alarms(estate)[1]
 
 
