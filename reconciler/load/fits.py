@@ -68,7 +68,8 @@ def _without_models(schema: Any, definitions: dict[str, Any] | None = None) -> A
             if kind == "function-after":  # the one function: a duration must be of something
                 return {
                     **inner,
-                    "pattern": _SOMETHING + inner["pattern"].removeprefix("^"),
+                    # In Python's patterns `$` also matches before a last line break; `\Z` does not.
+                    "pattern": _SOMETHING + inner["pattern"].removeprefix("^").removesuffix("$") + r"\Z",
                     "regex_engine": "python-re",
                 }
             return inner

@@ -122,6 +122,7 @@ _junk: st.SearchStrategy[Json] = st.one_of(
     fractions,
     text,
     st.sampled_from(("Staging", "-a", "a-", "0s", "0h0m", "45", "m", "1h1h", "0x1", "g5.xlarge", "kg-12345678-1234")),
+    st.sampled_from(("a\n", "cm-1\n", "45m\n", "g5.xlarge\n", "A\n")),  # the end of a pattern is the end of the text
     st.sampled_from(("reconciler/v2", "Project", "openSource", "../x", "cm-1/undeploy?", "a b", "é", "x" * 129)),
     st.sampled_from(
         ([], {}, [None], ["a"], [1], [1, 2], [0.5, "a"], {"a": "b"}, {"env": "A"}, {"env": "A", "file": "b"})
