@@ -16,7 +16,7 @@ from jsonschema.validators import extend
 from reconciler.load.documents import load_file
 from reconciler.load.project import Fallback, load_project
 from reconciler.load.schema import KINDS, render, schema_of
-from reconciler.load.shape import NO_WIDENING, Widening
+from reconciler.load.widening import NO_WIDENING, Widening
 from reconciler.load.yaml import parse
 from reconciler.model.snapshot import SourceFile
 from tests.support.documents import manifests, mutated, projects
