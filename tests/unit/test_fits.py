@@ -82,7 +82,7 @@ def objects(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 @pytest.mark.parametrize("model", NAMES)
 def test_the_verdict_is_the_models(model: str, data: st.DataObject) -> None:
     """A value fits exactly when the model accepts it."""
-    value = data.draw(objects(FIELDS[model]) | st.sampled_from([None, [], "x", 1]))
+    value: Any = data.draw(objects(FIELDS[model]) | st.sampled_from([None, [], "x", 1]))
     try:
         MODELS[model].model_validate(value)
     except ValidationError:
@@ -98,7 +98,7 @@ def test_the_verdict_is_the_models(model: str, data: st.DataObject) -> None:
 )
 def test_whole_projects(environment: dict[str, Any]) -> None:
     """Nested models with defaults are judged alike too."""
-    value = {"apiVersion": "reconciler/v1", "kind": "Project", "environments": {"a": environment}}
+    value: Any = {"apiVersion": "reconciler/v1", "kind": "Project", "environments": {"a": environment}}
     try:
         MODELS["Project"].model_validate(value)
     except ValidationError:
