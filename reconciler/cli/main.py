@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -108,6 +109,7 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a command; gives the exit code."""
+    _spell_what_the_terminal_cannot()
     # Ten thousand manifests are many live objects and no garbage: looking for cycles among them costs a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
     try:
@@ -120,14 +122,16 @@ def run(args: list[str] | None = None) -> int:
         return 130
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return _quiet_pipe()
+    except BrokenPipeError:  # of click's own output
+        from reconciler.cli.session import discard
+
+        discard(sys.stdout)
+        return 0
     return result if isinstance(result, int) else 0
 
 
-def _quiet_pipe() -> int:
-    """Whoever read our output has had enough (`| head`)."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _spell_what_the_terminal_cannot() -> None:
+    """Where the locale has no `→`, a question mark will do; a traceback would not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")

@@ -24,15 +24,31 @@ def common_options(*, hidden: bool = False) -> list[click.Parameter]:
         return click.Option(names, expose_value=False, callback=_keep, hidden=hidden, **more)
 
     return [
-        option("-C", "directory", metavar="DIR", help="The project's folder. Default: where you are."),
-        option("--project", metavar="FILE", help="The project file. Default: reconciler.yaml in the folder."),
-        option("--host", metavar="HOST", help="The platform, instead of the project file's."),
-        option("--state", metavar="DIR", help="Where the state lies, instead of the project file's."),
-        option("--color", type=click.Choice(["auto", "always", "never"]), help="Default auto; NO_COLOR is honoured."),
+        option("-C", "directory", metavar="DIR", help="The project's folder (RECONCILER_DIR). Default: where you are."),
         option(
-            "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="On stderr. Default warning."
+            "--project",
+            metavar="FILE",
+            help="The project file (RECONCILER_PROJECT). Default: reconciler.yaml in the folder.",
         ),
-        option("--log-format", type=click.Choice(["auto", "text", "json"]), help="Default: text on a terminal."),
+        option("--host", metavar="HOST", help="The platform, instead of the project file's (RECONCILER_HOST)."),
+        option(
+            "--state", metavar="DIR", help="Where the state lies, instead of the project file's (RECONCILER_STATE)."
+        ),
+        option(
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            help="Default auto (RECONCILER_COLOR); NO_COLOR is honoured.",
+        ),
+        option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="What is logged on stderr (RECONCILER_LOG_LEVEL). Default warning.",
+        ),
+        option(
+            "--log-format",
+            type=click.Choice(["auto", "text", "json"]),
+            help="Of the log (RECONCILER_LOG_FORMAT). Default: text on a terminal.",
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import IO, Any
 import click
 
 from reconciler.cli.options import FLAGS
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.report.style import Style
 from reconciler.settings import Flags, Settings, is_terminal, settle, wants_colour
 
@@ -43,8 +44,9 @@ class Session:
             return cls(settings=settle(Flags(), {}))
 
     def style(self, stream: object) -> Style:
-        width = self.settings.width or (_columns() if is_terminal(stream) else 100)
-        return Style(colour=wants_colour(self.settings, stream), width=width)
+        on_terminal = is_terminal(stream)
+        width = self.settings.width or (_columns() if on_terminal else 100)
+        return Style(colour=wants_colour(self.settings, stream), width=width, wraps=on_terminal)
 
     def show(self, text: str) -> None:
         """Data, on stdout."""
@@ -55,11 +57,25 @@ class Session:
         self._write(text, sys.stderr)
 
     def _write(self, text: str, stream: IO[str]) -> None:
-        click.echo(text, file=stream, nl=not text.endswith("\n"), color=wants_colour(self.settings, stream))
+        """What cannot be written any more does not end a run: its exit code still counts."""
+        try:
+            click.echo(text, file=stream, nl=not text.endswith("\n"), color=wants_colour(self.settings, stream))
+        except BrokenPipeError:
+            discard(stream)
+        except OSError as error:
+            raise ReconcilerError(
+                f"The output cannot be written: {error.strerror}.",
+                next_step="Everything that was sent is recorded: `reconciler status` shows it.",
+            ) from error
 
     def show_value(self, value: Any, output: str) -> None:
         """A JSON value as `json` or `yaml`, on stdout."""
         self.show(dumps(value, output))
+
+
+def discard(stream: IO[str]) -> None:
+    """Whoever read the stream has had enough (`| head`): what else is written to it goes nowhere, without a complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _columns() -> int:

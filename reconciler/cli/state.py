@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from reconciler.cli.session import Session, now
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.applied import Applied
 from reconciler.model.records import LockEvent, LockRecord, Record
-from reconciler.report.style import count
-from reconciler.report.tables import table
+from reconciler.report.style import Style, count
+from reconciler.report.tables import NOTHING, fitted
 from reconciler.state.format import encode_snapshot
 from reconciler.wiring import Opened
 
@@ -28,7 +29,11 @@ def state() -> None:
     """Look at, unlock or repair the state of an environment. Its format: docs/state.md."""
 
 
-@state.command(cls=Command, epilog=examples("reconciler state show -e production | jq '.entries'"))
+@state.command(
+    short_help="Print the state as one JSON document.",
+    cls=Command,
+    epilog=examples("reconciler state show -e production | jq '.entries'"),
+)
 @environments_option
 @click.pass_context
 def show(ctx: click.Context, environments: tuple[str, ...]) -> int:
@@ -100,7 +105,7 @@ def repair(ctx: click.Context, environments: tuple[str, ...], *, yes: bool) -> i
     environment = opened.environment(_one(opened, environments))
     folder = wiring.state_folder(opened)
     found = repairs.inspect(folder, environment.name)
-    session.show(_findings(found))
+    session.show(_findings(found, session.style(sys.stdout)))
     if found.healthy:
         session.say("The state is healthy; there is nothing to repair.")
         return 0
@@ -119,8 +124,9 @@ def repair(ctx: click.Context, environments: tuple[str, ...], *, yes: bool) -> i
     return 0
 
 
-def _findings(found: Findings) -> str:
-    return table(("FILE", "HOLDS", "PROBLEM"), [(one.path.name, one.holds, one.problem or "-") for one in found.files])
+def _findings(found: Findings, style: Style) -> str:
+    rows = [(one.path.name, one.holds, one.problem or NOTHING) for one in found.files]
+    return fitted(("FILE", "HOLDS", "PROBLEM"), rows, style, below=("PROBLEM",))
 
 
 def _what_repair_does(found: Findings) -> str:

@@ -12,6 +12,7 @@ from reconciler.cli.session import Session
 from reconciler.diagnostics import errors_in
 from reconciler.errors import InvalidInput
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
+from reconciler.report.style import count
 
 
 @click.command(
@@ -46,6 +47,7 @@ def validate(ctx: click.Context, output: str) -> int:
     if output == "text":
         resources = sum(len(desired.resources) for desired in checked.desired.values())
         session.say(
-            f"Valid: {len(snapshot.files)} files, {resources} deployments in {len(checked.desired)} environments."
+            f"Valid: {count(len(snapshot.files), 'file')}, {count(resources, 'deployment')} in"
+            f" {count(len(checked.desired), 'environment')}."
         )
     return 0

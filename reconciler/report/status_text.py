@@ -15,7 +15,7 @@ from reconciler.model.applied import Accepted, Applied, Attempt, Entry, address_
 from reconciler.model.plan import Action
 from reconciler.model.values import Json
 from reconciler.report.style import Style, duration, one_line, safe
-from reconciler.report.tables import table
+from reconciler.report.tables import fitted, table
 from reconciler.status import DeploymentStatus, Explanation, Gate, Health, Phase, Stand, Sync, error_of, phase_of
 
 STATUS_FORMAT = "reconciler/status/v1"
@@ -41,7 +41,7 @@ def status_text(rows: Sequence[DeploymentStatus], style: Style, *, now: datetime
     if wide:
         text = table((*_WIDE, *_WIDE_REST), [_wide(row, now) for row in rows])
     else:
-        text = table(_NARROW, [_narrow(row, now) for row in rows])
+        text = fitted(_NARROW, [_narrow(row, now) for row in rows], style, below=("DOCK STATUS ID", "COMMIT"))
     blocks = [text, *("".join(lines) for lines in (list(_errors(rows, style)),) if lines)]
     return "\n".join([*blocks, f"{style.paint(status_summary(rows), 'bold')}\n"])
 
@@ -87,7 +87,7 @@ def _wide(row: DeploymentStatus, now: datetime) -> tuple[str, ...]:
         _age(row.since, now),
         _moment(row.live_since),
         _commit(row.commit),
-        row.author or "-",
+        _name_of(row.author),
         row.manifest or "-",
         row.action if row.action is not Action.NONE else "-",
     )
@@ -153,7 +153,8 @@ def history_text(selected: Selected, style: Style, *, now: datetime) -> str:
         for address, attempt, _ in attempts
         if (error := error_of(attempt)) is not None
     ]
-    return "\n".join([table(_HISTORY, rows), *(["".join(errors)] if errors else [])])
+    text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR"))
+    return "\n".join([text, *(["".join(errors)] if errors else [])])
 
 
 def history_json(selected: Selected) -> dict[str, Json]:
@@ -188,7 +189,7 @@ def _history_row(address: str, attempt: Attempt, now: datetime, *, is_last: bool
         _dock_status_id(attempt) or "-",
         duration(((end or now) - attempt.started_at).total_seconds()) + ("" if end else " so far"),
         _commit(attempt.provenance.commit),
-        attempt.provenance.author or "-",
+        _name_of(attempt.provenance.author),
     )
 
 
@@ -242,6 +243,11 @@ def _age(since: datetime | None, now: datetime) -> str:
 
 def _moment(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}" if at is not None else "-"
+
+
+def _name_of(author: str | None) -> str:
+    """The name alone of `Name <mail>`; the whole is in the JSON."""
+    return (author.partition(" <")[0] or author) if author else "-"
 
 
 def _commit(commit: str | None) -> str:

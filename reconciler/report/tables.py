@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from reconciler.report.style import safe
+from reconciler.report.style import Style, safe
 
 GAP = "  "
+NOTHING = "-"  # a cell that has nothing to say
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -15,6 +16,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [list(headers), *([safe(cell) for cell in row] for row in rows)]
     widths = [max(map(columns_of, column)) for column in zip(*cells, strict=True)]
     return "".join(f"{GAP.join(map(_padded, row, widths)).rstrip()}\n" for row in cells)
+
+
+def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, below: Collection[str]) -> str:
+    """The table; where the terminal is too narrow for it, each row has the columns `below` on a second line."""
+    text = table(headers, rows)
+    if not style.wraps or max(map(columns_of, text.splitlines())) <= style.width:
+        return text
+    above = [number for number, header in enumerate(headers) if header not in below]
+    lines = table([headers[n] for n in above], [[row[n] for n in above] for row in rows]).splitlines()
+    laid = [lines[0]]
+    for line, row in zip(lines[1:], rows, strict=True):
+        rest = [safe(cell) for number, cell in enumerate(row) if number not in above and cell != NOTHING]
+        laid += [line, f"{GAP}{GAP}{GAP.join(rest)}"] if rest else [line]
+    return "".join(f"{line}\n" for line in laid)
 
 
 def columns_of(text: str) -> int:
