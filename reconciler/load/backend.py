@@ -14,7 +14,7 @@ try:
     from yaml._yaml import CParser
 
     _Backend = CParser
-except ImportError:  # PyYAML without its C extension: slower, the same answers (tests/unit/test_yaml_backends.py)
+except ImportError:  # PyYAML without its C extension: slower, and the same grammar (tests/unit/test_yaml_backends.py)
     from reconciler.load.pure_yaml import PureParser
 
     _Backend = PureParser

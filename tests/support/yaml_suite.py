@@ -57,6 +57,21 @@ AGAINST_THE_SUITE: Reasons = {
     "read otherwise, libyaml: an anchor's name ends before a colon": "Y2GN",
 }
 
+# PyYAML's own parser stands in where PyYAML has no C extension; it is the same grammar, but for these.
+BETWEEN_BACKENDS: Reasons = {
+    "libyaml refuses: an unknown directive, or a version to come": "2LFX 6LVF BEC7 MUS6/05 MUS6/06",
+    "libyaml refuses: a text in a flow collection that ends with a colon": "4ABK",
+    "libyaml refuses: tabs at the start of a block scalar": "96NN/00 96NN/01 R4YG Y79Y/001",
+    "libyaml refuses: a comma behind a tag, which to PyYAML belongs to the tag, and is refused as unknown": "U99R",
+    "PyYAML refuses: tabs between tokens and on empty lines": (
+        "6HB6 DC7X DK95/05 DK95/07 HS5T J3BT K54U NB6Z UV7Q Y79Y/002 Y79Y/003"
+    ),
+    "PyYAML refuses: a ? in a plain text": "JR7V",
+    "PyYAML refuses: a comment straight behind > or %YAML, a tab inside %YAML": "MUS6/00 MUS6/03 X4QW",
+    "PyYAML refuses: an empty key with a tag": "WZ62",
+    "read otherwise: a lone ! makes the empty text, and null to PyYAML": "UKK6/02",
+}
+
 
 def reasons_by_case(table: Reasons) -> dict[str, str]:
     """Each case with its reason; a case stands once."""
