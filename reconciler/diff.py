@@ -82,8 +82,11 @@ def _nothing(_: Case) -> Verdict | None:
     return None
 
 
+_UNCHANGED = Verdict(action=Action.NONE, reason=Reason.UNCHANGED, detail="as last applied")
+
+
 def _unchanged(_: Case) -> Verdict:
-    return Verdict(action=Action.NONE, reason=Reason.UNCHANGED, detail="as last applied")
+    return _UNCHANGED
 
 
 def _deploy_or_adopt(case: Case) -> Verdict:
@@ -293,12 +296,11 @@ class _Differ:
         verdict = TABLE[row][column](case)
         if verdict is None:
             raise AssertionError("the columns with a manifest always have a verdict")
-        verdict = self._asked_again(verdict, entry)
-        if _is_renamed(entry, resource) and verdict.reason is Reason.UNCHANGED and entry is not None:
-            detail = f"was {entry.name}; the body is the same, so nothing is sent"
-            verdict = Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
-        verdict = self._held_back(verdict, entry, resource.digest)
-        verdict = self._not_while_broken(verdict, entry, resource)
+        if verdict.reason is Reason.UNCHANGED and entry is not None:
+            verdict = _not_quite_unchanged(verdict, entry, resource)
+        if verdict.action in _ACTING:
+            held = self._held(entry, resource.digest) or self._while_broken(entry, resource)
+            verdict = _or_follow(held, entry) if held is not None else verdict
         return self._change(resource, entry, verdict)
 
     def of_gone(self, entry: Entry) -> Change | None:
@@ -307,9 +309,11 @@ class _Differ:
         verdict = TABLE[row][column](self._case(entry, None, replaced=replaced))
         if verdict is None:
             return None
-        verdict = self._held_back(verdict, entry, None)
+        held = self._while_gone_is_no_proof(verdict, entry)
+        if held is None and verdict.action in _ACTING:
+            held = self._held(entry, None)
+        verdict = _or_follow(held, entry) if held is not None else verdict
         address = self.names.address(self.desired.environment, entry)
-        verdict = self._broken_instead(verdict, entry)
         return Change(
             address=address,
             environment=self.desired.environment,
@@ -353,24 +357,8 @@ class _Differ:
         under_way = isinstance(entry.last.outcome, Unanswered) and entry.last.epoch == lock.epoch
         return str(lock.holder) if under_way else None
 
-    def _asked_again(self, verdict: Verdict, entry: Entry | None) -> Verdict:
-        """`reconciler retry` sends an unchanged spec once more."""
-        if entry is None or not entry.retry or verdict.reason is not Reason.UNCHANGED:
-            return verdict
-        return Verdict(action=Action.RETRY, reason=Reason.RETRY_ASKED, detail="a person asked for it")
-
-    def _held_back(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict:
-        """Suspended and quarantined: nothing is sent or recorded; a running job is still followed."""
-        held = self._held(verdict, entry, digest)
-        if held is None or situation_of(entry) is not Situation.RUNNING:
-            return held or verdict
-        return Verdict(
-            action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=f"its job is running; then {held.detail}"
-        )
-
-    def _held(self, verdict: Verdict, entry: Entry | None, digest: str | None) -> Verdict | None:
-        if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
-            return None
+    def _held(self, entry: Entry | None, digest: str | None) -> Verdict | None:
+        """Suspended or quarantined: nothing is sent or recorded."""
         own = self._in_force(entry.suspension if entry else None)
         suspension = own or self._in_force(self.applied.suspension)
         if suspension is not None:
@@ -391,55 +379,56 @@ class _Differ:
         lapsed = hold is not None and hold.until is not None and hold.until <= self.now
         return None if lapsed else hold
 
-    def _broken_instead(self, verdict: Verdict, entry: Entry) -> Verdict:
+    def _while_gone_is_no_proof(self, verdict: Verdict, entry: Entry) -> Verdict | None:
         """While anything in the environment cannot be read, a missing manifest proves nothing."""
         named = f"{self.desired.environment}/{entry.name}"
         unreadable = named in self.desired.broken or entry.metadata.manifest in self.desired.broken_files
-        if unreadable and verdict.action not in {Action.FOLLOW, Action.HOLD}:
-            where = entry.metadata.manifest or "its manifest"
-            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=f"{where} has errors")
-        if verdict.action is Action.UNDEPLOY and (self.desired.broken or self.desired.broken_files):
-            detail = "other manifests have errors; nothing is undeployed meanwhile"
-            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
-        return verdict
+        if unreadable and verdict.action not in (Action.FOLLOW, Action.HOLD):
+            return _broken(f"{entry.metadata.manifest or 'its manifest'} has errors")
+        if verdict.action is Action.UNDEPLOY and self._is_anything_broken:
+            return _broken("other manifests have errors; nothing is undeployed meanwhile")
+        return None
 
-    def _not_while_broken(self, verdict: Verdict, entry: Entry | None, resource: Resource) -> Verdict:
+    def _while_broken(self, entry: Entry | None, resource: Resource) -> Verdict | None:
         """A name that a broken manifest claims too is left alone, and nothing is renamed: the old name may still be there."""
-        if not (verdict.action.sends or verdict.action in {Action.ADOPT, Action.RENAME}):
-            return verdict
         if resource.address in self.desired.broken:
-            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail="another manifest of this name has errors")
-        if _is_renamed(entry, resource) and (self.desired.broken or self.desired.broken_files):
-            detail = "other manifests have errors; nothing is renamed meanwhile"
-            return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
-        return verdict
+            return _broken("another manifest of this name has errors")
+        if self._is_anything_broken and _is_renamed(entry, resource):
+            return _broken("other manifests have errors; nothing is renamed meanwhile")
+        return None
+
+    @property
+    def _is_anything_broken(self) -> bool:
+        return bool(self.desired.broken or self.desired.broken_files)
 
     def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict) -> Change:
         metadata = metadata_of(resource)
-        renamed = _is_renamed(entry, resource)
-        frozen = verdict.reason in {Reason.SUSPENDED, Reason.BROKEN}
-        sends = verdict.action.sends
-        needs_body = sends or verdict.action is Action.ADOPT
+        action = verdict.action
+        sends = action.sends
+        previous = entry.name if entry is not None and _is_renamed(entry, resource) else None
+        is_live = entry is not None and entry.live is not None
+        changed = entry is not None and (entry.metadata != metadata or entry.name != resource.name)
+        last = entry.last if entry is not None else None
         return Change(
             address=resource.address,
             environment=resource.environment,
             name=resource.name,
             model_id=resource.model_id,
-            action=verdict.action,
+            action=action,
             reason=verdict.reason,
             detail=verdict.detail,
             model_type=resource.model_type,
-            body=resource.body if needs_body else None,
+            body=resource.body if sends or action is Action.ADOPT else None,
             digest=resource.digest,
             fields=self._fields(resource, entry) if sends else (),
             rollout=resource.rollout,
             metadata=metadata,
             position=resource.origin.position,
             job=_running_job(entry),
-            attempt=entry.last.id if entry is not None and entry.last else None,
-            previous_name=entry.name if renamed and entry is not None else None,
-            restarts=sends and verdict.action is not Action.DEPLOY and entry is not None and entry.live is not None,
-            records=entry is not None and not frozen and (entry.metadata != metadata or entry.name != resource.name),
+            attempt=last.id if last is not None else None,
+            previous_name=previous,
+            restarts=is_live and sends and action is not Action.DEPLOY,
+            records=changed and verdict.reason not in (Reason.SUSPENDED, Reason.BROKEN),
             hint=_hint(verdict, resource, entry),
         )
 
@@ -460,6 +449,32 @@ class _Differ:
     def _field(self, resource: Resource, path: str, before: Json, after: Json) -> FieldChange:
         blame = self.locate(resource, path)
         return FieldChange(path=path, before=before, after=after, position=blame.position, layer=blame.layer)
+
+
+# What is not done to something suspended, quarantined or broken; the rest only looks. A tuple: members are compared by identity.
+_ACTING = (Action.DEPLOY, Action.REDEPLOY, Action.UNDEPLOY, Action.RETRY, Action.ADOPT, Action.RENAME)
+
+
+def _not_quite_unchanged(verdict: Verdict, entry: Entry, resource: Resource) -> Verdict:
+    """`reconciler retry` sends an unchanged spec once more; another name is written down."""
+    if entry.retry:
+        return Verdict(action=Action.RETRY, reason=Reason.RETRY_ASKED, detail="a person asked for it")
+    if _is_renamed(entry, resource):
+        detail = f"was {entry.name}; the body is the same, so nothing is sent"
+        return Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
+    return verdict
+
+
+def _or_follow(held: Verdict, entry: Entry | None) -> Verdict:
+    """Whatever holds an entry back, its running job is followed."""
+    if situation_of(entry) is not Situation.RUNNING:
+        return held
+    detail = f"its job is running; then {held.detail}"
+    return Verdict(action=Action.FOLLOW, reason=Reason.JOB_RUNNING, detail=detail)
+
+
+def _broken(detail: str) -> Verdict:
+    return Verdict(action=Action.NONE, reason=Reason.BROKEN, detail=detail)
 
 
 def metadata_of(resource: Resource) -> Metadata:
@@ -546,10 +561,10 @@ def _equal(before: Json, after: Json) -> bool:
 
 
 def _running_job(entry: Entry | None) -> str | None:
-    if entry is None or entry.last is None or situation_of(entry) is not Situation.RUNNING:
+    outcome = entry.last.outcome if entry is not None and entry.last is not None else None
+    if not isinstance(outcome, Accepted) or outcome.status == "SUCCESS":  # the usual ends, without a closer look
         return None
-    outcome = entry.last.outcome
-    return outcome.dock_status_id if isinstance(outcome, Accepted) else None
+    return outcome.dock_status_id if situation_of(entry) is Situation.RUNNING else None
 
 
 def _say_hold(word: str, hold: Hold) -> str:
@@ -573,6 +588,8 @@ def _hint(verdict: Verdict, resource: Resource, entry: Entry | None) -> str | No
 
 
 def _hint_for(verdict: Verdict, address: str) -> str | None:
+    if verdict.reason is Reason.UNCHANGED:
+        return None
     hint = verdict.hint or (_HINTS.get(verdict.reason) if verdict.action is Action.NONE else None)
     return hint.format(address=address) if hint is not None else None
 

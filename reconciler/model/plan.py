@@ -32,7 +32,11 @@ class Action(StrEnum):
     @property
     def sends(self) -> bool:
         """Whether the platform is asked to change something."""
-        return self in {Action.DEPLOY, Action.REDEPLOY, Action.UNDEPLOY, Action.RETRY}
+        return self in _SENDING
+
+
+# A tuple: members are compared by identity, without the hash that an enum computes in Python.
+_SENDING = (Action.DEPLOY, Action.REDEPLOY, Action.UNDEPLOY, Action.RETRY)
 
 
 class Reason(StrEnum):
