@@ -31,13 +31,14 @@ from reconciler.diagnostics import Diagnostic
 
 
 class ReconcilerError(Exception):
-    """The root. `next_step` is what the reader can do now, as a sentence or a command."""
+    """The root. `next_step` is what the reader can do now, as a sentence or a command; `details` are listed before it."""
 
     exit_code: ClassVar[int] = 1
     next_step: str = "Run it again with --log-level debug and report what it prints."
 
-    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+    def __init__(self, message: str, *, next_step: str | None = None, details: Iterable[str] = ()) -> None:
         super().__init__(message)
+        self.details = tuple(details)
         if next_step is not None:
             self.next_step = next_step
 

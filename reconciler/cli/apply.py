@@ -115,7 +115,7 @@ def _one_or_all(project: Project, names: tuple[str, ...], *, all_environments: b
 def _refuse_stale(approved: Plan, fresh: Plan) -> None:
     found = differences(approved, fresh)
     if found:
-        raise StalePlan("The plan file and today's plan differ:\n" + "\n".join(f"  - {line}" for line in found))
+        raise StalePlan("The plan file and today's plan differ:", details=found)
 
 
 def _refuse_guarded(planned: tuple[Planned, ...]) -> None:

@@ -27,6 +27,8 @@ def tell(error: ReconcilerError, ctx: click.Context) -> int:
         click.echo(diagnostics_text(error.diagnostics, sources, style), err=True, nl=False, color=style.colour)
     head = click.style("Error:", fg="red", bold=True) if style.colour else "Error:"
     click.echo(f"{head} {safe(str(error))}", err=True, color=style.colour)
+    for detail in error.details:
+        click.echo(f"  - {safe(detail)}", err=True)
     if error.next_step:
         click.echo(f"  {safe(error.next_step)}", err=True)
     return error.exit_code
