@@ -8,6 +8,8 @@ from pathlib import Path
 from reconciler.load.codes import diagnostics_page
 from reconciler.load.fits import compiled
 from reconciler.load.schema import render, schema_of
+from reconciler.plan.codec import schema as plan_schema
+from reconciler.report.status_text import schema as status_schema
 from reconciler.state.format import schema as state_schema
 
 ROOT = Path(__file__).parent.parent
@@ -17,9 +19,11 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/diagnostics.md": diagnostics_page,
     "reconciler/load/fits.json": compiled,
     "schemas/model-deployment.json": lambda: render(schema_of("ModelDeployment")),
+    "schemas/plan.json": lambda: render(plan_schema()),
     "schemas/project.json": lambda: render(schema_of("Project")),
     "schemas/reconciler.json": lambda: render(schema_of()),
     "schemas/state.json": lambda: render(state_schema()),
+    "schemas/status.json": lambda: render(status_schema()),
 }
 
 

@@ -67,15 +67,45 @@ def plan_value(plan: Plan) -> dict[str, Json]:
 
 
 def schema() -> dict[str, Json]:
-    """The JSON Schema of a plan file."""
-    made = _document().model_json_schema(by_alias=True)
-    made["$defs"]["Metadata"]["properties"]["labels"] = {
+    """The JSON Schema of a plan file, and of what `plan -o json` prints: any number of plans in a list."""
+    plan = without_titles(_document().model_json_schema(by_alias=True))
+    definitions: dict[str, Json] = plan.pop("$defs")
+    definitions["Metadata"]["properties"]["labels"] = {
         "type": "object",
         "additionalProperties": {"type": "string"},
         "description": "The manifest's labels.",
     }
-    made["properties"]["format"] = {"const": FORMAT}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "A plan of reconciler"}
+    plan["description"] = "Everything one run would do in one environment. What is left out has its default."
+    plan["properties"]["format"] = {"const": FORMAT}
+    definitions |= {"Plan": plan, "Plans": _list_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Plans of reconciler",
+        "oneOf": [{"$ref": "#/$defs/Plan"}, {"$ref": "#/$defs/Plans"}],
+        "$defs": definitions,
+    }
+
+
+def _list_schema() -> dict[str, Json]:
+    counts = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+    return {
+        "type": "object",
+        "description": "What `plan -o json` prints. `counts` says how many changes have each action, by environment.",
+        "additionalProperties": False,
+        "required": ["format", "counts", "plans"],
+        "properties": {
+            "format": {"const": LIST_FORMAT},
+            "counts": {"type": "object", "additionalProperties": counts},
+            "plans": {"type": "array", "items": {"$ref": "#/$defs/Plan"}},
+        },
+    }
+
+
+def without_titles(schema: Json) -> Json:
+    """A generated schema without the titles that only repeat the fields' names."""
+    if isinstance(schema, dict):
+        return {k: without_titles(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
+    return [without_titles(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def differences(approved: Plan, fresh: Plan) -> tuple[str, ...]:

@@ -63,6 +63,24 @@ def status_json(rows: Sequence[DeploymentStatus]) -> dict[str, Json]:
     return {"format": STATUS_FORMAT, "deployments": [_plain(row) for row in rows]}
 
 
+def schema() -> dict[str, Json]:
+    """The JSON Schema of what `status_json` gives: every field is always there."""
+    from pydantic import ConfigDict, create_model
+    from pydantic.alias_generators import to_camel
+
+    from reconciler.plan.codec import without_titles
+
+    config = ConfigDict(extra="forbid", alias_generator=to_camel)
+    model = create_model("Status", __config__=config, format=str, deployments=tuple[DeploymentStatus, ...])
+    made: dict[str, Json] = without_titles(model.model_json_schema(by_alias=True))
+    made["properties"]["format"] = {"const": STATUS_FORMAT}
+    row = made["$defs"]["DeploymentStatus"]
+    row["required"] = list(row["properties"])
+    for field in row["properties"].values():
+        field.pop("default", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Status of deployments", **made}
+
+
 def _narrow(row: DeploymentStatus, now: datetime) -> tuple[str, ...]:
     return (
         row.address,

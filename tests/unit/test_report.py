@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import jsonschema
 import pytest
 
 from reconciler.diagnostics import Diagnostic, Position, Severity
@@ -15,11 +16,13 @@ from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action
 from reconciler.model.run import Ended, Result, RunReport
 from reconciler.model.text import one_line, safe
+from reconciler.plan.codec import schema as plan_schema
 from reconciler.plan.select import Selection
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.plan_text import plan_text, plans_json, summary
 from reconciler.report.run_text import deployments_table, event_line, run_text
 from reconciler.report.status_text import history_json, history_text, status_json, status_text
+from reconciler.report.status_text import schema as status_schema
 from reconciler.report.style import PLAIN, Style, duration, value_text
 from reconciler.report.tables import table
 from reconciler.status import explain, statuses
@@ -200,6 +203,7 @@ def test_plans_json_is_a_list_however_many() -> None:
     """Scripts find the same shape for one environment and for several."""
     made = plan(desired(CHAT), applied())
     value = plans_json([made])
+    jsonschema.Draft202012Validator(plan_schema()).validate(value)
     assert value["format"] == "reconciler/plans/v1"
     assert value["counts"]["production"]["deploy"] == 1
     assert [one["format"] for one in value["plans"]] == ["reconciler/plan/v1"]
@@ -322,6 +326,7 @@ def test_status_tables_and_their_summary() -> None:
         assert text.splitlines()[-1] == "Status: 2 deployments: 1 Synced, 1 OutOfSync; 1 Healthy, 1 Degraded."
         assert "\nproduction/b: no GPU\n" in text
     value = status_json(rows)
+    jsonschema.Draft202012Validator(status_schema()).validate(value)
     assert value["format"] == "reconciler/status/v1"
     assert value["deployments"][0]["since"] == "2030-01-01T23:59:00Z"
     assert "nothing is deployed" in status_text((), PLAIN, now=NOW)
