@@ -85,14 +85,14 @@ def _columns() -> int:
 
 
 def dumps(value: Any, output: str) -> str:
-    """A JSON value as indented text; keys stay in their order."""
+    """A JSON value as indented text; keys stay in their order. ASCII only: no string in it can direct a terminal."""
     if output == "yaml":
         import yaml
 
-        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))
+        return str(yaml.safe_dump(value, sort_keys=False, width=100))
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2)
 
 
 def now() -> datetime:
