@@ -54,7 +54,7 @@ bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
-	$(COMPILE) pyproject.toml --extra server --output-file requirements/runtime.lock
+	$(COMPILE) pyproject.toml --extra server --extra notify --output-file requirements/runtime.lock
 	$(COMPILE) pyproject.toml --all-extras --group test --group lint --group build --output-file requirements/dev.lock
 	$(COMPILE) --group build --output-file requirements/build.lock
 
