@@ -1,10 +1,10 @@
 """The state as bytes: the public format of snapshots and log records (docs/state.md, schemas/state.json).
 
 Every store writes and reads these; nothing else does. The shapes are the dataclasses of `model.applied` and `model.records`
-in camelCase: keys sorted, nothing left out, labels as an object. Equal values have equal bytes. Pure.
+as `shapes` spells them: camelCase, sorted, nothing left out. Equal values have equal bytes. Pure.
 
 There is one reader per version. A change of the shapes gets a new tag and keeps the old reader, so that an older program
-refuses what it would misread. Building the readers takes milliseconds, so each is built when it is first needed.
+refuses what it would misread.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from reconciler.errors import StateCorrupt, StateTooNew
 from reconciler.model.applied import Applied
 from reconciler.model.records import Record
 from reconciler.model.values import Json
-
-if TYPE_CHECKING:
-    from pydantic_core import SchemaSerializer, SchemaValidator, ValidationError
+from reconciler.state.shapes import public, shape_of
 
 FORMAT: Final = "reconciler/state/v1"
 LOG_FORMAT: Final = "reconciler/log/v1"
@@ -34,14 +31,8 @@ _HEAD = re.compile(rb'\A\{\n "checksum": "(sha256:[0-9a-f]{64})",\n "format": "r
 _TAG = re.compile(r"\Areconciler/(state|log)/v(\d{1,9})\Z")
 
 
-def _public(name: str) -> str:
-    """`model_id` -> `modelId`."""
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
-
-
-# For pydantic: the dataclasses inside inherit it.
-_CONFIG = {"strict": True, "extra": "forbid", "alias_generator": _public}
+# For pydantic, which makes the schema; the dataclasses inside inherit it.
+_CONFIG = {"strict": True, "extra": "forbid", "alias_generator": public}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +60,7 @@ def encode_snapshot(snapshot: Applied) -> bytes:
     """The snapshot as a file: indented by one, so that a change shows as the lines it is."""
     state = replace(snapshot, entries=dict(sorted(snapshot.entries.items())))
     document = SnapshotDocument(checksum=_BLANK, format=FORMAT, state=state)
-    data = _dump(_shape(SnapshotDocument), document, indent=1) + b"\n"
+    data = shape_of(SnapshotDocument).dump(document, indent=1) + b"\n"
     return data.replace(_BLANK.encode(), _checksum(data), 1)
 
 
@@ -81,7 +72,7 @@ def decode_snapshot(data: bytes, *, where: str) -> Applied:
     start, end = head.span(1)
     if _checksum(data[:start] + _BLANK.encode() + data[end:]) != head[1]:
         raise StateCorrupt(f"{where} is damaged: its checksum does not match what it holds")
-    document: SnapshotDocument = _load(_shape(SnapshotDocument), data, where)
+    document: SnapshotDocument = _load(SnapshotDocument, data, where)
     misplaced = next((key for key, entry in document.state.entries.items() if entry.model_id != key), None)
     if misplaced is not None:
         raise StateCorrupt(f"{where} is damaged: state.entries.{misplaced} is the entry of another model id")
@@ -90,12 +81,12 @@ def decode_snapshot(data: bytes, *, where: str) -> Applied:
 
 def encode_record(seq: int, record: Record) -> bytes:
     """One record as one line of JSON, without the line's end."""
-    return _dump(_shape(NumberedRecord), NumberedRecord(record=record, seq=seq))
+    return shape_of(NumberedRecord).dump(NumberedRecord(record=record, seq=seq))
 
 
 def decode_record(data: bytes, *, where: str) -> Record:
     """The record in a line. Raises StateCorrupt, with the place."""
-    numbered: NumberedRecord = _load(_shape(NumberedRecord), data, where)
+    numbered: NumberedRecord = _load(NumberedRecord, data, where)
     return numbered.record
 
 
@@ -106,7 +97,7 @@ def encode_batch(seq: int, records: Sequence[Record]) -> bytes:
 
 def decode_batch(data: bytes, *, where: str) -> tuple[NumberedRecord, ...]:
     """The records of a line, numbered without a gap. Raises StateCorrupt, with the place."""
-    batch: tuple[NumberedRecord, ...] = _load(_shape(tuple[NumberedRecord, ...]), data, where)
+    batch: tuple[NumberedRecord, ...] = _load(tuple[NumberedRecord, ...], data, where)
     if any(one.seq != batch[0].seq + n for n, one in enumerate(batch)):
         raise StateCorrupt(f"{where} is damaged: its records are not numbered one after the other")
     return batch
@@ -160,117 +151,8 @@ def _not_a_snapshot(data: bytes, where: str) -> StateCorrupt | StateTooNew:
     return StateCorrupt(f"{where} is damaged: it was edited or reformatted, so its checksum says nothing")
 
 
-# Shapes: how a dataclass is spelled. pydantic makes the schema, pydantic-core works by it.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
-    read: SchemaValidator
-    write: SchemaSerializer
-
-
-def _dump(shape: _Shape, value: Any, *, indent: int | None = None) -> bytes:
-    from pydantic_core import PydanticSerializationError
-
+def _load(type_: Any, data: bytes, where: str) -> Any:
     try:
-        return shape.write.to_json(value, by_alias=True, indent=indent)
-    except PydanticSerializationError:
-        # Half a surrogate pair, which a platform can say in a JSON escape. What was read must reach the log all the same.
-        return shape.write.to_json(_without_surrogates(value), by_alias=True, indent=indent)
-
-
-def _load(shape: _Shape, data: bytes, where: str) -> Any:
-    from pydantic_core import ValidationError
-
-    try:
-        return shape.read.validate_json(data)
-    except ValidationError as error:
-        raise StateCorrupt(f"{where} is damaged: {_first_place(error)}") from None
-
-
-def _first_place(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if type(value) is not str else value.encode("utf-8", "replace").decode()
-    if isinstance(value, tuple):
-        return tuple(map(_without_surrogates, value))
-    if isinstance(value, Mapping):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _without_surrogates(getattr(value, f.name)) for f in fields(value)})
-    return value
-
-
-@cache
-def _shape(type_: Any) -> _Shape:
-    """The schema that pydantic has of the dataclasses, made stricter than pydantic lets one ask for."""
-    from pydantic import TypeAdapter
-    from pydantic_core import SchemaSerializer, SchemaValidator
-
-    core: Any = TypeAdapter(type_).core_schema
-    _tighten(core)
-    return _Shape(read=SchemaValidator(core), write=SchemaSerializer(core))
-
-
-def _tighten(part: Any) -> None:
-    """Goes through a core schema: keys sorted, no defaults, times with a zone, unions told apart by `type` or `kind`."""
-    if isinstance(part, list | tuple):
-        for item in part:
-            _tighten(item)
-    if not isinstance(part, dict):
-        return
-    match part.get("type"):
-        case "dataclass":
-            _sort_fields(part)
-        case "dataclass-field":
-            _require(part)
-        case "datetime":
-            part["tz_constraint"] = "aware"
-        case "union":
-            _tell_apart(part)
-    for item in part.values():
-        _tighten(item)
-
-
-def _sort_fields(part: dict[str, Any]) -> None:
-    arguments = part["schema"]
-    while arguments["type"] != "dataclass-args":
-        arguments = arguments["schema"]
-    arguments["fields"].sort(key=lambda field: field["serialization_alias"])
-    part["fields"] = [field["name"] for field in arguments["fields"]]
-
-
-def _require(field: dict[str, Any]) -> None:
-    """A value that lacks is a damage, not a default."""
-    if field["schema"]["type"] == "default":
-        field["schema"] = field["schema"]["schema"]
-    if field["name"] == "labels":
-        field["schema"] = _as_object(field["schema"])
-
-
-def _as_object(pairs: Any) -> Any:
-    from pydantic_core import core_schema
-
-    return core_schema.no_info_before_validator_function(
-        lambda value: tuple(sorted(value.items())) if isinstance(value, dict) else value,
-        pairs,
-        serialization=core_schema.plain_serializer_function_ser_schema(lambda labels: dict(sorted(labels))),
-    )
-
-
-def _tell_apart(union: dict[str, Any]) -> None:
-    """A union of dataclasses that say by a literal which one they are."""
-    tagged = [(choice["cls"], choice) for choice in union["choices"] if choice["type"] == "dataclass"]
-    if len(tagged) != len(union["choices"]):
-        return
-    key = "type" if "type" in tagged[0][0].__dataclass_fields__ else "kind"
-    union.update(
-        type="tagged-union",
-        discriminator=key,
-        choices={cls.__dataclass_fields__[key].default: choice for cls, choice in tagged},
-    )
+        return shape_of(type_).load(data)
+    except ValueError as error:
+        raise StateCorrupt(f"{where} is damaged: {error}") from None
