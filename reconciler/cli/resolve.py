@@ -6,13 +6,12 @@ import click
 
 from reconciler import wiring
 from reconciler.apply import decisions
+from reconciler.apply.docks import status_of
 from reconciler.cli.addresses import Addressed
-from reconciler.cli.asking import ask
 from reconciler.cli.deciding import addressed, decided_by, record, subject_of
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Project
-from reconciler.errors import PlatformUnreachable, UsageError
-from reconciler.platform.endings import Ended, NotFound, Running
+from reconciler.errors import UsageError
 from reconciler.platform.replies import valid_id
 
 
@@ -81,21 +80,11 @@ def _ask(project: Project, found: Addressed, dock_status_id: str) -> str:
     if not valid_id(dock_status_id):
         raise UsageError(f"{dock_status_id!r} is not a dock status id.", next_step="It looks like ds-….")
     platform = wiring.platform_for(project.opened, found.planned.environment)
-    match ask(platform, dock_status_id):
-        case Running(word=status, model_id=model_id) | Ended(status=status, model_id=model_id):
-            if model_id is not None and model_id != found.change.model_id:
-                raise UsageError(
-                    f"{dock_status_id} is a job of {model_id}, not of {found.change.model_id}.",
-                    next_step="Look the id up in the platform's console.",
-                )
-            return status
-        case NotFound():
-            raise UsageError(
-                f"{platform.origin} knows no dock status {dock_status_id}.",
-                next_step="Look the id up in the platform's console.",
-            )
-        case answer:
-            raise PlatformUnreachable(
-                f"{platform.origin} could not say what {dock_status_id} is: {getattr(answer, 'reason', 'no answer')}.",
-                next_step="Try again later; nothing was changed.",
-            )
+
+    async def ask() -> str:
+        try:
+            return await status_of(platform, dock_status_id, model_id=found.change.model_id, now=now())
+        finally:
+            await platform.close()
+
+    return asyncio.run(ask())
