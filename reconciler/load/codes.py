@@ -29,11 +29,11 @@ CODES: dict[str, tuple[str, str, str]] = {
         "The field is not one of this document.",
         "Correct its name; `platform.extraFields` admits new ones.",
     ),
-    "RC302": ("missing field", "A required field is not there.", "Add it."),
+    "RC302": ("missing field", "A required field is not there, or a list is too short.", "Add what is missing."),
     "RC303": ("wrong type", "The value has another type than the field.", "Write it as the field's type."),
     "RC304": (
         "out of range",
-        "The number is outside the documented range.",
+        "The number is outside the documented range, or a range in `platform.ranges` is upside down.",
         "Choose one inside; `platform.ranges` widens it.",
     ),
     "RC305": (
@@ -49,8 +49,8 @@ CODES: dict[str, tuple[str, str, str]] = {
     ),
     "RC308": (
         "not ours",
-        "A document of another apiVersion or kind lies among the manifests.",
-        "Move it, or name it under `ignore:`.",
+        "A document of another apiVersion or kind lies among the manifests, or the project file is none.",
+        "Move it, name it under `ignore:`, or correct its apiVersion and kind.",
     ),
     "RC401": (
         "incomplete",
@@ -100,9 +100,48 @@ CODES: dict[str, tuple[str, str, str]] = {
 }
 
 
+# first digit -> (title, what these diagnostics have in common)
+_GROUPS = {
+    "1": ("Reading files", "Said while files are looked for and read, before anything in them is."),
+    "2": (
+        "YAML",
+        "Said of the text. A document with such a mistake is not judged any further, nor, from RC201 to RC205, what follows it.",
+    ),
+    "3": (
+        "What is written",
+        "Said of one document by itself: its fields, types, ranges and values, as they stand there.",
+    ),
+    "4": (
+        "What it comes to",
+        "Said after merging for one environment, named in brackets; the place is in the layer that set or lacks the value.",
+    ),
+    "5": ("The project file", "Said of hosts and keys."),
+    "9": ("The simulator", "Said of a scenario file of `reconciler simulate`."),
+}
+_INTRODUCTION = """\
+# Diagnostics
+
+<!-- Made by `make schemas` from reconciler/load/codes.py. -->
+
+What is wrong with files is listed all at once, sorted by place, each as
+
+```
+manifests/flan-t5.yaml:12:17: error RC304: too large
+    spec.hyperParameters.temperature: 3
+    allowed: 0 to 2
+```
+
+with a did-you-mean where one is near. `-o json` gives the same facts to programs. Codes are stable: one keeps its meaning, and
+none is used again. Any error ends a command with exit code 3, and nothing was changed. A value that looks like an API key is
+never repeated. Of one file at most 1,000 mistakes are listed.
+"""
+
+
 def diagnostics_page() -> str:
     """docs/diagnostics.md."""
-    lines = ["# Diagnostics", "", "Every code is stable. Generated from `reconciler/load/codes.py`.", ""]
-    for code, (title, meaning, fix) in sorted(CODES.items()):
-        lines += [f"## {code}: {title}", "", meaning, "", f"*Mend:* {fix}", ""]
-    return "\n".join(lines)
+    parts = [_INTRODUCTION]
+    for digit, (title, meaning) in _GROUPS.items():
+        parts.append(f"## {title}\n\n{meaning}\n")
+        codes = ((code, said) for code, said in sorted(CODES.items()) if code[2] == digit)
+        parts += [f"### {code}: {name}\n\n{what} {fix}\n" for code, (name, what, fix) in codes]
+    return "\n".join(parts)

@@ -116,7 +116,8 @@ class Shape:
             close = closest(name, known.beside)
             if place is not None and (close is None or not same(close, name)):
                 place = place.replace("NAME", str(path[1])) if len(path) > _NAMED else place
-                return f"It belongs under {path_text((*self.base, place))}."
+                under = f"belongs under {path_text((*self.base, place))}."
+                return f"Did you mean {close}? {name} itself {under}" if close else f"It {under}"
             return f"Did you mean {close}?" if close else None
         if error["type"] == "literal_error" and isinstance(error["input"], str):
             close = closest(error["input"], values_of(known.field) or _expected(error))
