@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
 from reconciler import wiring
@@ -11,6 +13,7 @@ from reconciler.cli.addresses import Addressed
 from reconciler.cli.deciding import addressed, decided_by, record, subject_of
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Project
+from reconciler.cli.session import now
 from reconciler.errors import UsageError
 from reconciler.platform.replies import valid_id
 
