@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.applied import (
@@ -79,7 +79,6 @@ def resolved(verdict: str, **more: str) -> Record:
 
 
 @given(states, st.lists(records, max_size=12), st.data())
-@settings(max_examples=50)
 def test_folding_in_two_steps_is_folding_in_one(state: Applied, happened: list[Record], data: st.DataObject) -> None:
     """Where the log is split into snapshot and tail makes no difference."""
     split = data.draw(st.integers(0, len(happened)))
@@ -87,7 +86,6 @@ def test_folding_in_two_steps_is_folding_in_one(state: Applied, happened: list[R
 
 
 @given(st.lists(records, max_size=12), st.data())
-@settings(max_examples=50)
 def test_a_written_snapshot_folds_on(happened: list[Record], data: st.DataObject) -> None:
     """A compaction anywhere, through bytes, makes no difference either."""
     split = data.draw(st.integers(0, len(happened)))
@@ -96,7 +94,6 @@ def test_a_written_snapshot_folds_on(happened: list[Record], data: st.DataObject
 
 
 @given(states, st.lists(records, max_size=8))
-@settings(max_examples=30)
 def test_folding_changes_no_argument(state: Applied, happened: list[Record]) -> None:
     """The state before a fold is the same after it."""
     before = encode_snapshot(state)
@@ -105,7 +102,6 @@ def test_folding_changes_no_argument(state: Applied, happened: list[Record]) -> 
 
 
 @given(st.lists(records, max_size=20))
-@settings(max_examples=30)
 def test_every_record_is_counted(happened: list[Record]) -> None:
     """`seq` counts records, whatever they mean, and lineage and environment stay."""
     state = fold(empty(), happened)
@@ -113,7 +109,6 @@ def test_every_record_is_counted(happened: list[Record]) -> None:
 
 
 @given(st.lists(records, max_size=25))
-@settings(max_examples=60)
 def test_read_ids_stay(happened: list[Record]) -> None:
     """A dock status id that answered an attempt is in the state until its job is over or a person forgets the entry."""
     state = empty()

@@ -32,21 +32,18 @@ SMALL = fold(empty(), [attempt(), accepted(), status()])
 
 
 @given(states)
-@settings(max_examples=40)
 def test_snapshots_come_back(state: Applied) -> None:
     """Whatever a state holds is the same after writing and reading."""
     assert decode_snapshot(encode_snapshot(state), where=WHERE) == state
 
 
 @given(records)
-@settings(max_examples=60)
 def test_records_come_back(record: Record) -> None:
     """Whatever a record holds is the same after writing and reading."""
     assert decode_record(encode_record(7, record), where=WHERE) == record
 
 
 @given(states)
-@settings(max_examples=40)
 def test_equal_states_have_equal_bytes(state: Applied) -> None:
     """The order in which entries came to be leaves no trace."""
     turned = replace(state, entries=dict(reversed(list(state.entries.items()))))
@@ -54,7 +51,6 @@ def test_equal_states_have_equal_bytes(state: Applied) -> None:
 
 
 @given(states)
-@settings(max_examples=40)
 def test_what_is_read_is_written_as_it_was(state: Applied) -> None:
     """Reading and writing changes no byte."""
     data = encode_snapshot(state)
