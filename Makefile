@@ -47,7 +47,7 @@ imports: $(STAMP) ## imports go down only
 	$(BIN)/lint-imports
 
 schemas: $(STAMP) ## write the generated files: schemas and references
-	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tools.generate
 
 bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 	$(BIN)/python tests/bench/run.py

@@ -11,12 +11,14 @@ from reconciler.load.schema import render, schema_of
 from reconciler.plan.codec import schema as plan_schema
 from reconciler.report.status_text import schema as status_schema
 from reconciler.state.format import schema as state_schema
+from tools.reference import manifests_page
 
 ROOT = Path(__file__).parent.parent
 
 # file, from the root of the repository -> its text
 GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/diagnostics.md": diagnostics_page,
+    "docs/manifests.md": manifests_page,
     "reconciler/load/fits.json": compiled,
     "schemas/model-deployment.json": lambda: render(schema_of("ModelDeployment")),
     "schemas/plan.json": lambda: render(plan_schema()),
