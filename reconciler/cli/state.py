@@ -32,7 +32,7 @@ def state() -> None:
 @state.command(
     short_help="Print the state as one JSON document.",
     cls=Command,
-    epilog=examples("reconciler state show -e production | jq '.entries'"),
+    epilog=examples("reconciler state show -e production | jq '.state.entries'"),
 )
 @environments_option
 @click.pass_context
