@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,19 +10,34 @@ from dataclasses import dataclass
 import click
 
 from reconciler import pipeline, wiring
-from reconciler.cli.asking import ask
+from reconciler.apply.recover import MADE_UP
 from reconciler.cli.options import Command, environments_option, examples
 from reconciler.cli.session import Session
-from reconciler.errors import InvalidInput, PlatformUnreachable, ReconcilerError, StateMissing, worst
+from reconciler.errors import (
+    AuthenticationError,
+    InvalidInput,
+    PlatformUnreachable,
+    ReconcilerError,
+    StateMissing,
+    TlsTrustError,
+    worst,
+)
 from reconciler.model.resource import Environment
 from reconciler.model.snapshot import Provenance, Snapshot
-from reconciler.platform.endings import Ended, NotFound, Running
+from reconciler.platform.client import HttpPlatform
+from reconciler.platform.endings import (
+    DockAnswer,
+    Ended,
+    NotFound,
+    Running,
+    Unauthorized,
+    Unreachable,
+    read_dock_status,
+)
 from reconciler.report.diagnostics import summary
 from reconciler.report.style import Style, count, safe
 from reconciler.wiring import Opened
 
-# An id that no job has: asking for it shows whether the key is taken, and changes nothing.
-MADE_UP = "ds-00000000-0000-0000-0000-000000000000"
 _SIGNS = {"ok": ("✓", "green"), "worry": ("!", "yellow"), "wrong": ("✗", "red")}
 
 
@@ -148,7 +164,13 @@ def _key(opened: Opened, environment: Environment) -> Finding:
 
 def _host(opened: Opened, environment: Environment) -> Finding:
     platform = wiring.platform_for(opened, environment)
-    match ask(platform, MADE_UP):
+    match asyncio.run(_answer(platform)):
+        case Unauthorized(message=why):
+            raise AuthenticationError(f"{platform.origin} refuses the API key: {why}")
+        case Unreachable(error=why, trust=True):
+            raise TlsTrustError(f"{platform.origin}: {why}")
+        case Unreachable(error=why):
+            raise PlatformUnreachable(f"{platform.origin} cannot be reached: {why}")
         case NotFound() | Running() | Ended():
             text = f"{platform.origin} answers and takes the key"
             return Finding(sign="ok", what=f"{environment.name}: host", text=text)
@@ -157,3 +179,10 @@ def _host(opened: Opened, environment: Environment) -> Finding:
                 f"{platform.origin} answers, but not as the platform does: {getattr(answer, 'reason', 'no answer')}",
                 next_step="Check the host, and what stands between it and this machine.",
             )
+
+
+async def _answer(platform: HttpPlatform) -> DockAnswer:
+    try:
+        return read_dock_status(await platform.ask(MADE_UP))
+    finally:
+        await platform.close()

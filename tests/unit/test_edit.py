@@ -140,15 +140,51 @@ spec:
     assert edited == text.replace("{wave: 2}", "{wave: 2, adopt: true}")
 
 
-def test_editing_makes_what_is_missing() -> None:
-    """A path that does not exist yet is made."""
-    assert edit("spec:\n  modelId: cm-1\n", 0, ("spec", "rollout", "adopt"), value=True) == (
-        "spec:\n  modelId: cm-1\n  rollout:\n    adopt: true\n"
-    )
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("spec:\n  modelId: cm-1\n", "  rollout: {adopt: true}\n"),
+        ("spec:\n    modelId: cm-1   # ours\n    stop:\n    - a\n    # the end\n", "    rollout: {adopt: true}\n"),
+        ("spec:\r\n  modelId: cm-1\r\n", "  rollout: {adopt: true}\r\n"),
+        ("spec:\n  modelId: cm-1\n  name: |\n    a\n    b\n", "  rollout: {adopt: true}\n"),
+        ("base: &b {x: ~}\nspec:\n  <<: *b\n  y: 0o14\n  z: *b\n", "  rollout: {adopt: true}\n"),
+        ("\ufeffspec:\n  name: 'äö 漢'\n", "  rollout: {adopt: true}\n"),
+        ("{spec: {a: 1}}\n", ", rollout: {adopt: true}"),
+        ("spec: {}\n", "rollout: {adopt: true}"),
+        ("spec:\n  rollout:\n", " {adopt: true}"),
+        ("spec:\n  rollout:\n    wave: 2\n  a: 1\n", "    adopt: true\n"),
+    ],
+)
+def test_editing_adds_and_changes_nothing_else(text: str, added: str) -> None:
+    """What is missing is put in, in the style of what is around it; every other byte stays."""
+    edited = edit(text, 0, ("spec", "rollout", "adopt"), value=True)
+    assert edited.replace(added, "", 1) == text
+    assert edited != text
 
 
-def test_editing_something_else_is_refused() -> None:
-    """A document that is not there, or is no mapping, is not edited."""
-    for text in ("- a\n", "a: 1\n---\nb: ]\n"):
-        with pytest.raises(UsageError, match="cannot be edited"):
-            edit(text, 0, ("a",), value=1)
+def test_editing_without_a_line_end() -> None:
+    """A file that does not end with a line end gets one."""
+    assert edit("spec:\n  a: 1", 0, ("spec", "b"), value="x: y") == 'spec:\n  a: 1\n  b: "x: y"\n'
+
+
+def test_editing_replaces_what_is_there() -> None:
+    """A value that is written already is replaced where it stands."""
+    text = "spec: # why\n  rollout: {adopt: false, wave: 1} # later\n"
+    assert edit(text, 0, ("spec", "rollout", "adopt"), value=True) == text.replace("false", "true")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a\n",
+        "a: 1\n---\nb: ]\n",
+        "",
+        "base: &b {rollout: {wave: 1}}\nspec:\n  <<: *b\n",  # would hide the wave
+        "spec: 1\n",
+        "r: &r {wave: 1}\nspec: {rollout: *r}\n",  # would change r too
+    ],
+)
+def test_editing_something_else_is_refused(text: str) -> None:
+    """Where the value cannot be set without changing what else is meant, the text is not edited."""
+    with pytest.raises(UsageError, match="cannot be edited"):
+        edit(text, 0, ("spec", "rollout", "adopt"), value=True)
