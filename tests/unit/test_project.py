@@ -149,7 +149,7 @@ def test_what_is_no_host(written: str, word: str) -> None:
         origin_of(written)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(written=st.text(alphabet="ab.:/@?#[]-_%1é\n\t\\ ", max_size=12) | st.text(max_size=8))
 def test_an_origin_is_an_origin(written: str) -> None:
     """Whatever is accepted is a scheme, a host and a port, is plain ASCII, and means itself."""
@@ -295,7 +295,7 @@ def test_every_code_of_the_project_file_is_provoked() -> None:
     assert {code for code in CODES if code[2] == "5"} <= {code for said in MISTAKES.values() for code, _, _ in said}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(document=mutated(projects))
 def test_defaults_of_fields_are_the_models(document: dict[str, object]) -> None:
     """What a project file leaves out is what its model says, though the model is not asked."""

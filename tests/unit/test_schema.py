@@ -60,7 +60,7 @@ def test_schema_is_a_schema(kind: str | None) -> None:
         assert part.get("additionalProperties") is False or kind is None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(document=manifests)
 def test_well_formed_manifest_passes_both(document: Any) -> None:
     """A manifest within every range passes the loader and the schemas."""
@@ -69,7 +69,7 @@ def test_well_formed_manifest_passes_both(document: Any) -> None:
     assert VALIDATORS[None].is_valid(document)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(document=mutated(manifests))
 def test_schema_and_loader_agree_on_manifests(document: Any) -> None:
     """What the schemas accept of a manifest with mistakes, the loader accepts, and nothing else."""
@@ -79,7 +79,7 @@ def test_schema_and_loader_agree_on_manifests(document: Any) -> None:
         assert VALIDATORS[None].is_valid(document) == accepted
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(document=mutated(projects))
 def test_schema_and_loader_agree_on_projects(document: Any) -> None:
     """What the schemas accept of a project file with mistakes, the loader accepts, and nothing else."""

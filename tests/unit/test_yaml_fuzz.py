@@ -67,21 +67,21 @@ def check(data: bytes) -> None:
         marks.position(document.index, ("spec", "hyperParameters", "stopSequence", 0))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     """Bytes of no meaning end in values or diagnostics."""
     check(data)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=soup)
 def test_any_tokens(data: bytes) -> None:
     """YAML's own signs in any order end in values or diagnostics."""
     check(data)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=mangled())
 def test_any_change_to_an_example(data: bytes) -> None:
     """Examples with pieces lost, doubled or put in end in values or diagnostics."""
