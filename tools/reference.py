@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def _table(definition: str, prefix: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+@cache
 def _definitions() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in ("Project", "ModelDeployment"):
