@@ -15,7 +15,9 @@ from reconciler.cli.session import Session
 from reconciler.edit.payload import Payload, read_payload
 from reconciler.edit.templates import EXAMPLE_HOST, SCHEMA, example_text, manifest_text, name_from, project_text
 from reconciler.errors import UsageError
+from reconciler.load.project import Fallback, load_project
 from reconciler.load.schema import render, schema_of
+from reconciler.model.snapshot import SourceFile
 from reconciler.wiring import Opened
 
 
@@ -55,7 +57,7 @@ def init(
     else:
         host = session.settings.host
     key_variable = api_key_env or f"{environment.upper().replace('-', '_')}_API_KEY"
-    _make(session, session.settings.project, project_text(environment, host, key_variable))
+    _make(session, session.settings.project, _checked(project_text(environment, host, key_variable)))
     opened = wiring.open_project(session.settings)
     _make(session, session.settings.root / SCHEMA, render(schema_of(None)))
     _manifests(session, opened, [payload for _, payload in payloads])
@@ -68,6 +70,19 @@ def init(
             session.say(f"created  state of {one.name} in {store.location}")
     session.say(_what_next(opened, host))
     return 0
+
+
+def _checked(text: str) -> str:
+    """The text of a project file. Raises UsageError when what the flags say cannot stand in one."""
+    _, found = load_project(SourceFile(path="reconciler.yaml", data=text.encode()), Fallback(host=None))
+    if found:
+        said = (f"{one.path}: {one.message}; allowed: {one.allowed or '-'}" for one in found)
+        raise UsageError(
+            "A project file with these names would not be valid:",
+            details=said,
+            next_step="Check --environment, --host and --api-key-env; nothing was made.",
+        )
+    return text
 
 
 def _payload(path: Path, model_id: str | None, model_type: str | None) -> tuple[Path, Payload]:
