@@ -19,12 +19,17 @@ def guards_for(changes: tuple[Change, ...], applied: Applied, *, allow_mass_chan
     return (*_protected(changes), *(() if allowed else _mass_change(changes, applied)))
 
 
-def _protected(changes: Iterable[Change]) -> Iterable[Guard]:
-    """`protect` refuses a replace: the manifest that names the new model must lift it, in words of its own."""
+def _protected(changes: tuple[Change, ...]) -> Iterable[Guard]:
+    """`protect` refuses a replace: what the new manifest says, and what the state remembers of the old one.
+
+    So lifting it takes an apply of its own, as it does for a manifest that is deleted.
+    """
+    by_address = {change.address: change for change in changes}
     for change in changes:
-        if change.replaces is not None and change.rollout.protect:
+        old = by_address.get(change.replaces) if change.replaces is not None else None
+        if old is not None and (change.rollout.protect or old.metadata.protect):
             message = f"{change.address} is protected, and replacing its model undeploys {change.replaces}"
-            yield Guard(code="protected", message=message, flag="rollout.protect: false")
+            yield Guard(code="protected", message=message, flag="rollout.protect: false, applied before the replace")
 
 
 def _mass_change(changes: tuple[Change, ...], applied: Applied) -> Iterable[Guard]:
