@@ -55,6 +55,8 @@ class InvalidInput(ReconcilerError):
     def __init__(self, message: str, *, diagnostics: Iterable[Diagnostic] = (), next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
         self.diagnostics = tuple(diagnostics)
+        if next_step is None and not self.diagnostics and type(self) is InvalidInput:
+            self.next_step = "Mend it; nothing was changed."
 
 
 class SourceError(InvalidInput):

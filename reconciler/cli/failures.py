@@ -11,11 +11,11 @@ import click
 
 from reconciler.cli.session import Session
 from reconciler.diagnostics import Diagnostic
-from reconciler.errors import InvalidInput, ReconcilerError
+from reconciler.errors import InvalidInput, ReconcilerError, SourceError
 from reconciler.report.diagnostics import diagnostics_text
 from reconciler.report.style import safe
-
-_SHOWN_SOURCE = 1024 * 1024  # bytes of a file that may be quoted
+from reconciler.settings import Settings
+from reconciler.source.directory import read_project
 
 
 def tell(error: ReconcilerError, ctx: click.Context) -> int:
@@ -23,15 +23,19 @@ def tell(error: ReconcilerError, ctx: click.Context) -> int:
     session = Session.of_failure(ctx)
     style = session.style(sys.stderr)
     if isinstance(error, InvalidInput) and error.diagnostics:
-        sources = sources_of(error.diagnostics, session.settings.root)
+        sources = sources_of(error.diagnostics, session.settings)
         click.echo(diagnostics_text(error.diagnostics, sources, style), err=True, nl=False, color=style.colour)
     head = click.style("Error:", fg="red", bold=True) if style.colour else "Error:"
-    click.echo(f"{head} {safe(str(error))}", err=True, color=style.colour)
+    click.echo(f"{head} {_sentence(safe(str(error)))}", err=True, color=style.colour)
     for detail in error.details:
         click.echo(f"  - {safe(detail)}", err=True)
     if error.next_step:
         click.echo(f"  {safe(error.next_step)}", err=True)
     return error.exit_code
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", ":", "!", "?")) else f"{text}."
 
 
 def tell_unexpected(error: Exception, ctx: click.Context) -> int:
@@ -47,16 +51,19 @@ def tell_unexpected(error: Exception, ctx: click.Context) -> int:
     return 1
 
 
-def sources_of(diagnostics: Iterable[Diagnostic], root: Path) -> dict[str, bytes]:
-    """The files that diagnostics point into, to quote lines from; what cannot be read is not quoted."""
+def sources_of(diagnostics: Iterable[Diagnostic], settings: Settings) -> dict[str, bytes]:
+    """The files that diagnostics point into, to quote lines from.
+
+    Read again as they were read before: what is refused there, such as a link that leads out, is not quoted either.
+    """
     names = {d.position.file for d in diagnostics if d.position is not None and d.position.file}
-    return {name: text for name in names if (text := _text(root / name)) is not None}
+    return {name: text for name in names if (text := _text(name, settings)) is not None}
 
 
-def _text(path: Path) -> bytes | None:
+def _text(name: str, settings: Settings) -> bytes | None:
+    root = settings.project.parent if name == settings.project.name else settings.root
     try:
-        if not path.is_file() or path.stat().st_size > _SHOWN_SOURCE:
-            return None
-        return path.read_bytes()
-    except OSError:
+        file = read_project(root, name)
+    except SourceError:
         return None
+    return file.data if file is not None else None

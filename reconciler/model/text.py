@@ -26,6 +26,9 @@ _KEY = re.compile(KEY_PATTERN)
 # A field that people call a key, and what they wrote there; `{env: NAME}` is a reference and may be shown.
 _KEY_FIELD = re.compile(r"((?:api[_-]?key|token|secret|password)[\"']?\s*:\s*)([^\s{][^,}\n]*)", re.IGNORECASE)
 
+# Name and password in a URL.
+_USER = re.compile(r"(://)([^/@\s]+)@")
+
 
 def without_keys(text: str) -> str:
     """The text with everything that looks like an API key blotted out."""
@@ -34,6 +37,7 @@ def without_keys(text: str) -> str:
 
 def masked(line: str) -> str:
     """A line of a file as long as it was, with stars where an API key stands or seems to stand."""
+    line = _USER.sub(lambda match: match[1] + "*" * len(match[2]) + "@", line)
     line = _KEY_FIELD.sub(lambda match: match[1] + "*" * len(match[2]), line)
     return _KEY.sub(lambda match: "*" * len(match[0]), line)
 

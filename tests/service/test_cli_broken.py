@@ -16,6 +16,7 @@ from tests.support.project import ProjectFolder, manifest
 
 Break = Callable[[ProjectFolder], object]
 PLAN = ("plan",)
+SECRET = "pa55word"
 APPLY = ("apply", "--yes")
 
 
@@ -52,6 +53,13 @@ def settings(**production: Any) -> Break:
 def authority_is_garbage(project: ProjectFolder) -> None:
     project.write("ca.pem", "hello")
     project.configure(caFile="ca.pem")
+
+
+def leads_out(path: Path) -> None:
+    """To a file whose content is nobody's business."""
+    outside = path.parents[2] / "outside.yaml"
+    outside.write_text(f"{SECRET}: [\n", encoding="utf-8")
+    path.symlink_to(outside)
 
 
 def holed(path: Path) -> None:
@@ -151,7 +159,10 @@ CASES = (
         name="plain http elsewhere", breaks=settings(host="http://platform.example.com"), code=3, says=("plain http",)
     ),
     Case(
-        name="host with a key", breaks=settings(host="https://user:pass@platform.example.com"), code=3, says=("host",)
+        name="host with a key",
+        breaks=settings(host="https://user:pa55word@platform.example.com"),
+        code=3,
+        says=("host",),
     ),
     Case(
         name="host flag with a path",
@@ -185,7 +196,7 @@ CASES = (
     Case(name="manifest is a FIFO", breaks=replaced("manifests/b.yaml", os.mkfifo), code=3, says=("manifests/b.yaml",)),
     Case(
         name="manifest leads out",
-        breaks=replaced("manifests/b.yaml", lambda p: p.symlink_to("/etc/hostname")),
+        breaks=replaced("manifests/b.yaml", leads_out),
         code=3,
         says=("manifests/b.yaml",),
     ),
@@ -345,6 +356,7 @@ def test_broken(
     assert "unexpected" not in shown.err
     for words in case.says:
         assert words in shown.err
+    assert SECRET not in shown.err
     assert "\x1b" not in shown.err + shown.out
     assert platform.lines == []
     assert states(project) == before
