@@ -192,7 +192,7 @@ class _Page:
             yield f"{path:<{paths}}  {value:<{values}}  {self.style.paint(source, 'dim')}".rstrip()
 
     def _body(self, change: Change) -> Iterator[str]:
-        for path, value in _leaves("", json.loads(change.body or "{}")):
+        for path, value in leaves("", json.loads(change.body or "{}")):
             yield self.style.paint(f"{safe(path)}: {value_text(value)}", "dim")
 
     def _notes(self) -> list[str]:
@@ -249,9 +249,10 @@ def _place(position: object) -> str:
     return safe(str(position).rpartition(":")[0])
 
 
-def _leaves(prefix: str, value: Json) -> Iterator[tuple[str, Json]]:
+def leaves(prefix: str, value: Json) -> Iterator[tuple[str, Json]]:
+    """Every field inside a value with its dotted path; an empty object is one too."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(f"{prefix}.{key}" if prefix else key, item)
+            yield from leaves(f"{prefix}.{key}" if prefix else key, item)
     else:
         yield prefix, value

@@ -1,0 +1,72 @@
+"""What a change under review causes, and what only rides along with it: the plan of its base beside the plan of itself.
+
+Both plans are made against the same state, so a change that stands in both was pending before: an earlier failure, or a
+commit that nobody applied yet. Pure; `cli.plan` makes the two plans, `report` shows the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.plan import Action, Change, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Causes:
+    """Addresses of one environment, sorted. `undone` are those that the base would change and the change under review leaves.
+
+    `base` says what was compared with, as it was named, and `commit` which commit that is. `unread` is True when the base
+    has errors: what it says of their manifests is not known, so they count as caused.
+    """
+
+    environment: str
+    base: str
+    commit: str
+    caused: tuple[str, ...] = ()
+    riding: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
+    unread: bool = False
+
+
+def causes(head: Plan, before: Plan | None, *, base: str, commit: str, unread: bool = False) -> Causes:
+    """`before` is the plan of the base, None when the base does not know the environment: everything is caused then.
+
+    A selection in `head` selects here too.
+    """
+    known = {change.address: change for change in before.changes} if before else {}
+    pending = [change for change in head.changes if _does_something(change)]
+    riding = [change.address for change in pending if _is_same(change, known.get(change.address))]
+    caused = sorted({change.address for change in pending} - set(riding))
+    quiet = {change.address for change in head.changes if not _does_something(change)}
+    undone = [address for address, change in known.items() if address in quiet and _does_something(change)]
+    return Causes(
+        environment=head.environment,
+        base=base,
+        commit=commit,
+        caused=tuple(caused),
+        riding=tuple(riding),
+        undone=tuple(sorted(undone)),
+        unread=unread,
+    )
+
+
+def _does_something(change: Change) -> bool:
+    """Following a job changes nothing: it runs whatever is merged."""
+    return change.action not in {Action.NONE, Action.FOLLOW}
+
+
+def _is_same(change: Change, before: Change | None) -> bool:
+    """The same call for the same reason. Labels and rollout may differ: they are not why it is sent."""
+    return before is not None and _call(change) == _call(before)
+
+
+def _call(change: Change) -> tuple[str | None, ...]:
+    return (
+        change.action,
+        change.reason,
+        change.model_id,
+        change.model_type,
+        change.body,
+        change.replaces,
+        change.previous_name,
+    )
