@@ -16,6 +16,7 @@ from reconciler.model.applied import Holder
 from reconciler.model.events import Listener, nobody_listens
 from reconciler.model.resource import USUAL_RATE_LIMIT, RateLimit
 from reconciler.model.snapshot import NO_PROVENANCE, Provenance
+from reconciler.platform.pacing import DOCK_STATUS_PER_HOST, Pacer, windows_of
 
 PARALLELISM = 4
 
@@ -52,17 +53,19 @@ class Stop:
     def child(self) -> Iterator[Stop]:
         """A stop of its own that is asked for with this one, but not the other way round."""
         child = Stop()
-
-        def pass_on() -> None:
-            child.request(self._signal)
-
-        if self.requested:
-            pass_on()
-        self._then.add(pass_on)
-        try:
+        with self.calling(lambda: child.request(self._signal)):
             yield child
+
+    @contextmanager
+    def calling(self, call: Callable[[], None]) -> Iterator[None]:
+        """Calls it when the stop is asked for, as long as the block lasts; at once when it was asked for already."""
+        if self.requested:
+            call()
+        self._then.add(call)
+        try:
+            yield
         finally:
-            self._then.discard(pass_on)
+            self._then.discard(call)
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep. True when the time has passed, False when the stop was asked for before."""
@@ -96,6 +99,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The pacers of one host, for a caller that makes run after run: the platform counts over all of them."""
+
+    posts: Pacer
+    polls: Pacer
+
+    @classmethod
+    def of(cls, rate_limit: RateLimit) -> Pace:
+        return cls(posts=Pacer(windows_of(rate_limit)), polls=Pacer(DOCK_STATUS_PER_HOST))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """One run's surroundings.
 
@@ -103,7 +118,8 @@ class RunContext:
     numbers from 0 to 1. `parallelism` is how many changes are sent and followed at once: like a worker, a change keeps its
     place from its first send until its job ends. Jobs that ran before the run are followed beside them, all at once.
     `wait` False: send what is ready, follow nothing. `not_processed` are HTTP codes that the operator declares as certainly
-    not processed.
+    not processed. `room` is asked for when a newer plan is due: nothing more is sent, what is in flight is read in its own
+    time, and jobs are left to the newer plan. `pace` is None where the run has the host for itself.
     """
 
     run: str
@@ -117,3 +133,5 @@ class RunContext:
     wait: bool = True
     not_processed: frozenset[int] = frozenset()
     listener: Listener = nobody_listens
+    room: Stop | None = None
+    pace: Pace | None = None

@@ -97,7 +97,7 @@ class _Watch:
     async def to_the_end(self) -> JobEnd:
         run, loop = self._run, asyncio.get_running_loop()
         delay = poll_wait(1, run.context.random()) if self._job.fresh else 0.0
-        while await run.stop.sleep(min(delay, self._deadline - loop.time())):
+        while await run.follows.sleep(min(delay, self._deadline - loop.time())):
             answer = await ask(run, self._job.dock_status_id)
             if answer is None:
                 break
@@ -205,10 +205,10 @@ def _needs_status(attempt: Attempt | None, job: Job, *, timed_out: bool) -> bool
 
 async def ask(run: Run, dock_status_id: str) -> DockAnswer | None:
     """One question, paced; None when the run is stopped meanwhile. Raises AuthenticationError for a key that is missing."""
-    if not await run.turn(run.polls, run.stop):
+    if not await run.turn(run.polls, run.follows):
         return None
     try:
-        async with run.stop.limited(0):
+        async with run.follows.limited(0):
             sent = await run.platform.ask(dock_status_id)
     except TimeoutError:
         return None
@@ -289,7 +289,7 @@ async def _find(run: Run, candidate: str, polls: int) -> Running | Over | None:
                 return answer
             case None | Unauthorized():
                 return None
-        if polled < polls and not await run.stop.sleep(poll_wait(polled, run.context.random())):
+        if polled < polls and not await run.follows.sleep(poll_wait(polled, run.context.random())):
             return None
     return None
 

@@ -10,7 +10,8 @@ that ran before are followed beside them. The run lock is given back as soon as 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -48,8 +49,7 @@ async def run_plan(plan: Plan, platform: Platform, journal: Journal, *, context:
     StateForeign for a plan of another state or host, StateError. Whatever happens later is in the report.
     """
     _refuse_foreign(plan, platform, journal.refresh())
-    with context.stop.child() as stop, stop.child() as sends:
-        run = Run(platform, journal, context, stop=stop, sends=sends)
+    with _begun(platform, journal, context) as run:
         return await _Execution(run, plan).go()
 
 
@@ -61,11 +61,21 @@ async def follow_only(
     `changes` are a plan's, or `recover.running_jobs`'. What a plan would still send is not in the report.
     """
     jobs = tuple(replace(change, action=Action.FOLLOW, waits_for=(), records=False) for change in changes if change.job)
-    with context.stop.child() as stop, stop.child() as sends:
-        run = Run(platform, journal, context, stop=stop, sends=sends)
+    with _begun(platform, journal, context) as run:
         applied = journal.refresh()
         plan = Plan(environment=applied.environment, origin=platform.origin, lineage=applied.lineage, changes=jobs)
         return await _Execution(run, plan).go()
+
+
+@contextmanager
+def _begun(platform: Platform, journal: Journal, context: RunContext) -> Iterator[Run]:
+    with ExitStack() as stops:
+        stop = stops.enter_context(context.stop.child())
+        sends, follows = stops.enter_context(stop.child()), stops.enter_context(stop.child())
+        run = Run(platform, journal, context, stop=stop, sends=sends, follows=follows)
+        if context.room is not None:
+            stops.enter_context(context.room.calling(run.make_room))
+        yield run
 
 
 def _refuse_foreign(plan: Plan, platform: Platform, applied: Applied) -> None:
@@ -113,7 +123,7 @@ class _Execution:
     # Before
 
     async def _prepare(self) -> None:
-        if any(change.action.sends for change in self._changes.values()) and not self._run.stop.requested:
+        if any(change.action.sends for change in self._changes.values()) and not self._run.sends.requested:
             await self._become_sender()
         for change in await find_lost(self._run, self._changes.values()):
             self._changes[change.address] = change

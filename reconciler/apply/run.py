@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import Pace, RunContext, Stop
 from reconciler.apply.journal import Journal
 from reconciler.errors import ReconcilerError
 from reconciler.model.applied import Accepted, Applied, Attempt, Entry, Situation, situation_of
@@ -18,22 +18,30 @@ from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Change
 from reconciler.model.run import Ended, Result
 from reconciler.platform.api import Platform
-from reconciler.platform.pacing import DOCK_STATUS_PER_HOST, Pacer, windows_of
+from reconciler.platform.pacing import Pacer
 
 INTERRUPTED = "the run was stopped"
+SUPERSEDED = "something newer is due"
 
 
 class Run:
-    """One run in one environment. `stop` ends everything, `sends` only the sending; `stop` asks for `sends` too."""
+    """One run in one environment.
 
-    def __init__(self, platform: Platform, journal: Journal, context: RunContext, *, stop: Stop, sends: Stop) -> None:
+    `stop` ends everything, `sends` only the sending, `follows` only the following; `stop` asks for the others too.
+    """
+
+    def __init__(
+        self, platform: Platform, journal: Journal, context: RunContext, *, stop: Stop, sends: Stop, follows: Stop
+    ) -> None:
+        pace = context.pace or Pace.of(context.rate_limit)
         self.platform = platform
         self.journal = journal
         self.context = context
         self.stop = stop
         self.sends = sends
-        self.posts = Pacer(windows_of(context.rate_limit))
-        self.polls = Pacer(DOCK_STATUS_PER_HOST)
+        self.follows = follows
+        self.posts = pace.posts
+        self.polls = pace.polls
         self.known = KnownIds(journal)
         self.epoch = 0
         self.host_is_down = False  # some change gave up connecting, and nothing has connected since
@@ -52,6 +60,11 @@ class Run:
         """Nothing more is sent in this run; what was sent is followed."""
         self._closed = self._closed or why
         self.sends.request()
+
+    def make_room(self) -> None:
+        """Nothing more is sent, and jobs are left to whoever comes next; what is in flight is read in its own time."""
+        self.close(SUPERSEDED)
+        self.follows.request()
 
     def fail(self, error: ReconcilerError) -> None:
         """Nothing can be recorded any more, or something of ours is broken: the run ends, what is in flight is read."""
