@@ -18,6 +18,7 @@ TABLES: Mapping[str, tuple[str, str]] = {
     "Project": ("Project", ""),
     "EnvironmentSpec": ("EnvironmentSpec", "environments.NAME."),
     "PlatformSpec": ("PlatformSpec", "platform."),
+    "NotificationSpec": ("NotificationSpec", "notifications[]."),
     "ModelDeployment": ("ModelDeployment", ""),
     "ManifestMetadata": ("ManifestMetadata", "metadata."),
     "Spec": ("Spec", "spec."),
@@ -74,7 +75,7 @@ def _rows(part: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _type(field: Mapping[str, Any]) -> str:
     names = {"object": "mapping", "array": "list", "string": "text", "number": "number", "boolean": "true or false"}
-    kind = str(field["type"])
+    kind = str(_definitions()[field["$ref"].rpartition("/")[2]]["type"] if "$ref" in field else field["type"])
     inner = f" of {_type(field['items'])}" if kind == "array" else ""
     return names.get(kind, kind) + inner
 

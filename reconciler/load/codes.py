@@ -92,6 +92,11 @@ CODES: dict[str, tuple[str, str, str]] = {
     ),
     "RC501": ("bad host", "The host is not a name or URL of a platform.", "Write https://host/ or host:port."),
     "RC502": ("key in plain sight", "A key must be a reference, never the key.", "Use {env: NAME} or {file: PATH}."),
+    "RC503": (
+        "notification",
+        "Two channels have one name, a secret has no use, or a template names what is not there.",
+        "Correct what is named; docs/notifications.md lists the words of templates.",
+    ),
     "RC900": (
         "bad scenario",
         "A scenario of the simulator says what no scenario may say.",
@@ -115,7 +120,7 @@ _GROUPS = {
         "What it comes to",
         "Said after merging for one environment, named in brackets; the place is in the layer that set or lacks the value.",
     ),
-    "5": ("The project file", "Said of hosts and keys."),
+    "5": ("The project file", "Said of hosts, keys and notifications."),
     "9": ("The simulator", "Said of a scenario file of `reconciler simulate`."),
 }
 _INTRODUCTION = """\

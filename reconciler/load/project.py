@@ -13,8 +13,20 @@ from reconciler.diagnostics import Diagnostic, errors_in
 from reconciler.load.judge import mistakes
 from reconciler.load.placer import Placer, not_ours, nulls, shown, with_nulls
 from reconciler.load.widening import NO_WIDENING, Widening
-from reconciler.load.words import squeezed
+from reconciler.load.words import closest, squeezed
 from reconciler.load.yaml import MAX_MISTAKES, parse
+from reconciler.model.loaded import FieldPath
+from reconciler.model.notification import (
+    LINE_WORDS,
+    TITLE_WORDS,
+    USUAL_LINE,
+    USUAL_OUTCOMES,
+    USUAL_PER_MINUTE,
+    USUAL_TITLE,
+    Channel,
+    Outcome,
+    unknown_words,
+)
 from reconciler.model.resource import USUAL_RATE_LIMIT, Environment, KeyReference, RateLimit
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.text import KEY_PATTERN
@@ -38,6 +50,7 @@ class Settled:
     ignore: tuple[str, ...]
     state: str
     widening: Widening
+    notifications: tuple[Channel, ...] = ()
 
 
 USUAL_STATE = ".reconciler"
@@ -48,6 +61,7 @@ NO_HOST = "https://host.invalid"
 _KEY = re.compile(KEY_PATTERN)
 # What people call the field when they do not write apiKey; a key under any of these names must not be shown.
 _KEY_WORDS = frozenset({"apikey", "xapikey", "key", "token", "secret", "password"})
+_KEY_FIELD = re.compile(r"\.apiKey\Z|\Anotifications\[\d+\]\.(?:url|secret)\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
@@ -116,7 +130,7 @@ def _mistakes(value: Json, document: int, placer: Placer) -> Iterator[Diagnostic
         yield foreign
         return
     found = mistakes("Project", value, document, placer, _widening(value))
-    shaped = (one for one in found if not (one.code == "RC303" and one.path.endswith(".apiKey")))  # _key says it better
+    shaped = (one for one in found if not (one.code == "RC303" and _KEY_FIELD.search(one.path)))  # _key says it better
     yield from with_nulls(shaped, nulls(value), document, placer)
     yield from _ranges(value.get("platform"), document, placer)
     environments = value.get("environments")
@@ -126,6 +140,49 @@ def _mistakes(value: Json, document: int, placer: Placer) -> Iterator[Diagnostic
             for field, item in spec.items():
                 if squeezed(field) in _KEY_WORDS:
                     yield from _key(item, ("environments", name, field), document, placer)
+    yield from _notifications(value, document, placer)
+
+
+def _notifications(value: Json, document: int, placer: Placer) -> Iterator[Diagnostic]:
+    """What the shape does not say: literal secrets, names used twice, environments and templates that lead nowhere."""
+    written, environments = value.get("notifications"), value.get("environments")
+    names: set[str] = set()
+    for index, spec in enumerate(written) if isinstance(written, list) else ():
+        if not isinstance(spec, dict):
+            continue
+        path: FieldPath = ("notifications", index)
+        for field in ("url", "secret"):
+            yield from _key(spec.get(field), (*path, field), document, placer)
+        name = spec.get("name")
+        if isinstance(name, str) and name in names:
+            yield placer.say(document, (*path, "name"), "RC503", "two channels have this name", value=shown(name))
+        names |= {name} if isinstance(name, str) else set()
+        if spec.get("type") == "apprise" and spec.get("secret") is not None:
+            yield placer.say(document, (*path, "secret"), "RC503", "only a webhook is signed")
+        yield from _elsewhere(spec.get("environments"), environments, path, document, placer)
+        for field, words in (("title", TITLE_WORDS), ("line", LINE_WORDS)):
+            for word in unknown_words(spec[field], words) if isinstance(spec.get(field), str) else ():
+                message = "a lone $ is written $$" if word == "$" else f"nothing is called ${word} here"
+                allowed = ", ".join(f"${one}" for one in words)
+                yield placer.say(document, (*path, field), "RC503", message, allowed=allowed)
+
+
+def _elsewhere(chosen: Json, known: Json, path: FieldPath, document: int, placer: Placer) -> Iterator[Diagnostic]:
+    """The environments of a channel that the project does not have."""
+    if not (isinstance(chosen, list) and isinstance(known, dict)):
+        return
+    for index, name in enumerate(chosen):
+        if isinstance(name, str) and name not in known:
+            close = closest(name, known)
+            yield placer.say(
+                document,
+                (*path, "environments", index),
+                "RC408",
+                "no such environment",
+                value=shown(name),
+                allowed=", ".join(sorted(known)),
+                suggestion=f"Did you mean {close}?" if close else None,
+            )
 
 
 def _ranges(platform: Json, document: int, placer: Placer) -> Iterator[Diagnostic]:
@@ -148,7 +205,7 @@ def _host(host: Json, path: tuple[str, ...], document: int, placer: Placer) -> I
         yield placer.say(document, path, "RC501", str(error), value=value, allowed="https://host/ or host:port")
 
 
-def _key(key: Json, path: tuple[str, ...], document: int, placer: Placer) -> Iterator[Diagnostic]:
+def _key(key: Json, path: FieldPath, document: int, placer: Placer) -> Iterator[Diagnostic]:
     """A literal key is refused, and not repeated in the message."""
     how = "{env: NAME} or {file: PATH}"
     if key is None:
@@ -185,16 +242,35 @@ def _settle(value: Json) -> Settled:
         ignore=tuple(value.get("ignore", ())),
         state=state,
         widening=_widening(value),
+        notifications=tuple(map(_channel, value.get("notifications", ()))),
     )
 
 
+def _channel(spec: Json) -> Channel:
+    return Channel(
+        name=spec["name"],
+        type=spec["type"],
+        url=_reference(spec["url"]),
+        secret=_reference(spec["secret"]) if spec.get("secret") is not None else None,
+        on=frozenset(map(Outcome, spec["on"])) if "on" in spec else USUAL_OUTCOMES,
+        environments=frozenset(spec.get("environments", ())),
+        per_minute=spec.get("perMinute", USUAL_PER_MINUTE),
+        title=spec.get("title", USUAL_TITLE),
+        line=spec.get("line", USUAL_LINE),
+    )
+
+
+def _reference(written: Json) -> KeyReference:
+    ((kind, value),) = ((k, v) for k, v in written.items() if v is not None)
+    return KeyReference(kind=kind, value=value)
+
+
 def _environment(name: str, spec: Json, state: str) -> Environment:
-    ((kind, reference),) = ((k, v) for k, v in spec["apiKey"].items() if v is not None)
     limit = spec.get("rateLimit", {})
     return Environment(
         name=name,
         origin=origin_of(spec["host"]),
-        api_key=KeyReference(kind=kind, value=reference),
+        api_key=_reference(spec["apiKey"]),
         state=state,
         ca_file=spec.get("caFile"),
         prune=spec.get("prune", False),

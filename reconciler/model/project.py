@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
 from reconciler.model.manifest import Name, Overridable, Written
+from reconciler.model.notification import USUAL_LINE, USUAL_OUTCOMES, USUAL_PER_MINUTE, USUAL_TITLE
 from reconciler.model.spelling import EXTRA_FIELD_PATTERN, VARIABLE_PATTERN
 
 # Every number of the deploy body.
@@ -68,6 +69,47 @@ class PlatformSpec(Written):
     )
 
 
+# The words of model.notification.Outcome; a test holds the two together.
+OutcomeWord = Literal[
+    "succeeded",
+    "failed",
+    "held",
+    "quarantined",
+    "alarm",
+    "refused",
+    "waiting",
+    "unauthorized",
+    "unreachable",
+    "recovered",
+]
+
+
+class NotificationSpec(Written):
+    """One receiver of what `reconciler watch` tells."""
+
+    name: Name = Field(description="What the channel is called in logs and metrics.")
+    type: Literal["webhook", "apprise"] = Field(
+        description="webhook: signed JSON by POST. apprise: Slack, Teams, mail and others, by an apprise URL."
+    )
+    url: ApiKey = Field(description="Where the address is found, never the address: {env: NAME} or {file: PATH}.")
+    secret: ApiKey | None = Field(default=None, description="Where the key that signs a webhook is found.")
+    on: list[OutcomeWord] = Field(
+        default=[word for word in get_args(OutcomeWord) if word in USUAL_OUTCOMES],
+        min_length=1,
+        description="What is told; by default all but succeeded.",
+    )
+    environments: list[Name] = Field(default_factory=list, description="Only these; by default all.")
+    per_minute: int = Field(
+        default=USUAL_PER_MINUTE, ge=1, le=600, description="Messages in any 60 seconds; what is over is put together."
+    )
+    title: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
+        default=USUAL_TITLE, description="The first line, with $summary, $environment, $source."
+    )
+    line: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
+        default=USUAL_LINE, description="One line per fact, with $sign, $address, $outcome, $detail, $commit, …"
+    )
+
+
 class Project(Written):
     """The operator's file, reconciler.yaml: environments, where manifests lie, where the state is kept."""
 
@@ -87,3 +129,6 @@ class Project(Written):
         description="Widens what is accepted when the vendor adds a device, a range or a field.",
     )
     environments: dict[Name, EnvironmentSpec] = Field(min_length=1, description="Name -> one platform host.")
+    notifications: list[NotificationSpec] = Field(
+        default_factory=list, description="Who is told of what `reconciler watch` does."
+    )

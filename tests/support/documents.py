@@ -99,6 +99,14 @@ _environment = st.fixed_dictionaries(
         "defaults": _part(_overridable(nullable=False), nullable=False),
     },
 )
+_notification = st.fixed_dictionaries(
+    {
+        "name": names,
+        "type": st.sampled_from(("webhook", "apprise")),
+        "url": st.sampled_from(({"env": "URL"}, {"file": "/run/secrets/url"})),
+    },
+    optional={"on": st.sampled_from((["failed"], ["held", "recovered"])), "perMinute": st.integers(1, 600)},
+)
 projects = st.fixed_dictionaries(
     {
         "apiVersion": st.just("reconciler/v1"),
@@ -111,6 +119,7 @@ projects = st.fixed_dictionaries(
         "state": st.sampled_from((".reconciler", "a")),
         # Nothing is widened here: a schema made for no project knows no widening.
         "platform": st.sampled_from(({}, {"deviceTypes": []}, {"ranges": {"hyperParameters.topK": [1, 100]}})),
+        "notifications": st.lists(_notification, max_size=1),
     },
 )
 

@@ -19,6 +19,7 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "manifests.md").read_text
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 HEADS = {
     "spec:": "apiVersion: reconciler/v1\nkind: ModelDeployment\nmetadata: {name: a}\n",
+    "notifications:": "apiVersion: reconciler/v1\nkind: Project\nenvironments: {a: {host: h, apiKey: {env: K}}}\n",
     "platform:": "apiVersion: reconciler/v1\nkind: Project\nenvironments: {a: {host: h, apiKey: {env: K}}}\n",
 }
 

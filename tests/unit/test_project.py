@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,12 @@ from reconciler.load.codes import CODES
 from reconciler.load.project import NO_HOST, Fallback, Settled, is_loopback, load_project, origin_of
 from reconciler.load.shape import MODELS
 from reconciler.load.widening import NO_WIDENING, Widening
+from reconciler.model.notification import Channel, Outcome
+from reconciler.model.project import OutcomeWord
 from reconciler.model.resource import Environment, KeyReference, RateLimit
 from reconciler.model.snapshot import SourceFile
+from reconciler.report.diagnostics import diagnostics_text
+from reconciler.report.style import PLAIN
 from tests.support.documents import mutated, projects
 
 HEAD = "apiVersion: reconciler/v1\nkind: Project\n"
@@ -291,8 +296,10 @@ def test_a_key_in_a_path_is_a_key() -> None:
 
 
 def test_every_code_of_the_project_file_is_provoked() -> None:
-    """Each code of hosts and keys is said of something in these tests' tables."""
-    assert {code for code in CODES if code[2] == "5"} <= {code for said in MISTAKES.values() for code, _, _ in said}
+    """Each code of hosts, keys and notifications is said of something in these tests' tables."""
+    said = {code for found in MISTAKES.values() for code, _, _ in found}
+    said |= {code for code, _ in NOTIFICATION_MISTAKES.values()}
+    assert {code for code in CODES if code[2] == "5"} <= said
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -315,3 +322,78 @@ def test_defaults_of_fields_are_the_models(document: dict[str, object]) -> None:
         limit = environment.rate_limit
         assert {"perMinute": limit.per_minute, "perHour": limit.per_hour} == spec["rateLimit"]
         assert (environment.prune, environment.ca_file) == (spec["prune"], spec["caFile"])
+
+
+NOTIFICATIONS = f"{HEAD}environments: {{staging: {ENVIRONMENT}}}\nnotifications:\n"
+
+
+def test_notifications() -> None:
+    """A channel is where to tell, what, of which environments; what it does not say has a default."""
+    project = settled(f"""{NOTIFICATIONS}
+  - {{name: chat, type: apprise, url: {{file: /run/secrets/chat}}}}
+  - name: on-call
+    type: webhook
+    url: {{env: URL}}
+    secret: {{env: SECRET}}
+    on: [held, failed]
+    environments: [staging]
+    perMinute: 2
+    title: $summary
+    line: $$ $address
+""")
+    assert project.notifications == (
+        Channel(name="chat", type="apprise", url=KeyReference(kind="file", value="/run/secrets/chat")),
+        Channel(
+            name="on-call",
+            type="webhook",
+            url=KeyReference(kind="env", value="URL"),
+            secret=KeyReference(kind="env", value="SECRET"),
+            on=frozenset({Outcome.HELD, Outcome.FAILED}),
+            environments=frozenset({"staging"}),
+            per_minute=2,
+            title="$summary",
+            line="$$ $address",
+        ),
+    )
+
+
+def test_outcome_words_are_the_models() -> None:
+    """What `on:` may say are the words of Outcome, all of them, and the schema's default is the program's."""
+    assert get_args(OutcomeWord) == tuple(Outcome)
+    assert settled(f"{NOTIFICATIONS}  - {{name: a, type: webhook, url: {{env: A}}}}").notifications[0].on == set(
+        Outcome
+    ) - {Outcome.SUCCEEDED}
+
+
+NOTIFICATION_MISTAKES = {
+    "url: https://hooks.example.com/T0/canary": ("RC502", "notifications[0].url"),
+    "url: {env: A, file: B}": ("RC502", "notifications[0].url"),
+    "url: {env: A}, secret: canary": ("RC502", "notifications[0].secret"),
+    "url: {env: A}, environments: [stagin]": ("RC408", "notifications[0].environments[0]"),
+    "url: {env: A}, title: $canary": ("RC503", "notifications[0].title"),
+    'url: {env: A}, line: "5 $ of"': ("RC503", "notifications[0].line"),
+    "url: {env: A}, on: [success]": ("RC305", "notifications[0].on[0]"),
+    "url: {env: A}, on: []": ("RC302", "notifications[0].on"),
+}
+
+
+@pytest.mark.parametrize("more", NOTIFICATION_MISTAKES)
+def test_notification_mistakes(more: str) -> None:
+    """Each mistake has its code and place, and no address or secret is repeated."""
+    text = f"{NOTIFICATIONS}  - {{name: a, type: webhook, {more}}}\n"
+    (wrong,) = mistakes(text)
+    assert (wrong.code, wrong.path) == NOTIFICATION_MISTAKES[more]
+    shown = diagnostics_text((wrong,), {"reconciler.yaml": text.encode()}, PLAIN)
+    assert "canary" not in shown.replace("$canary", "")
+
+
+def test_a_chat_is_not_signed_and_names_are_used_once() -> None:
+    """A secret for what is not signed, and a second channel of one name, are mistakes."""
+    found = mistakes(f"""{NOTIFICATIONS}
+  - {{name: a, type: apprise, url: {{env: A}}, secret: {{env: B}}}}
+  - {{name: a, type: webhook, url: {{env: A}}}}
+""")
+    assert [(one.code, one.path) for one in found] == [
+        ("RC503", "notifications[0].secret"),
+        ("RC503", "notifications[1].name"),
+    ]
