@@ -215,6 +215,8 @@ def _sync(change: Change, entry: Entry | None) -> Sync:
         return Sync.OUT_OF_SYNC
     if change.action is Action.NONE and change.reason is Reason.UNCHANGED:
         return Sync.SYNCED
+    if change.reason is Reason.PINNED:
+        return Sync.OUT_OF_SYNC  # an earlier spec is live, not the manifest's
     is_live = situation_of(entry) is Situation.LIVE and entry is not None and reference_digest(entry) == change.digest
     return Sync.SYNCED if is_live and change.action is Action.NONE else Sync.OUT_OF_SYNC
 
@@ -359,6 +361,9 @@ def _gate_quarantine(case: _Case) -> Gate:
     if change.reason is Reason.QUARANTINED:
         command = f"reconciler retry {change.address}"
         return Gate(name="not quarantined", stand=Stand.BLOCKED, detail=change.detail, command=command)
+    if change.reason is Reason.PINNED:
+        command = f"reconciler retry {change.address}"
+        return Gate(name="not rolled back", stand=Stand.BLOCKED, detail=change.detail, command=command)
     quarantine = case.entry.quarantine if case.entry else None
     other = "another spec is quarantined, not this one" if quarantine is not None else "it is not in quarantine"
     return Gate(name="not quarantined", stand=Stand.PASSED, detail=other)

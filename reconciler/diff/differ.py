@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.diff.fields import body_differences, spec_before
@@ -16,6 +16,7 @@ from reconciler.model.applied import (
     Entry,
     Hold,
     Metadata,
+    Pinned,
     Situation,
     Unanswered,
     address_of,
@@ -63,6 +64,9 @@ class Differ:
 
     def of_resource(self, resource: Resource) -> Change:
         entry = self.applied.entries.get(resource.model_id)
+        pin = _pin_of(entry, resource)
+        if pin is not None:
+            resource = replace(resource, model_type=pin.model_type, body=pin.body, digest=pin.digest)
         case = self._case(entry, resource, replaced=False)
         row, column = cell_of(entry, resource)
         verdict = TABLE[row][column](case)
@@ -70,10 +74,12 @@ class Differ:
             raise AssertionError("the columns with a manifest always have a verdict")
         if verdict.reason is Reason.UNCHANGED and entry is not None:
             verdict = _not_quite_unchanged(verdict, entry, resource)
+        if pin is not None:
+            verdict = _as_pinned(verdict, pin)
         if verdict.action in _ACTING:
             held = self._held(entry, resource.digest) or self._while_broken(entry, resource)
             verdict = _or_follow(held, entry) if held is not None else verdict
-        return self._change(resource, entry, verdict)
+        return self._change(resource, entry, verdict, is_pinned=pin is not None)
 
     def of_gone(self, entry: Entry) -> Change | None:
         replaced = self.names.is_replaced(entry)
@@ -173,7 +179,7 @@ class Differ:
     def _is_anything_broken(self) -> bool:
         return bool(self.desired.broken or self.desired.broken_files)
 
-    def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict) -> Change:
+    def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict, *, is_pinned: bool) -> Change:
         metadata = metadata_of(resource)
         action = verdict.action
         sends = action.sends
@@ -192,7 +198,7 @@ class Differ:
             model_type=resource.model_type,
             body=resource.body if sends or action is Action.ADOPT else None,
             digest=resource.digest,
-            fields=self._fields(resource, entry) if sends else (),
+            fields=self._fields(resource, entry, is_pinned=is_pinned) if sends else (),
             rollout=resource.rollout,
             metadata=metadata,
             position=resource.origin.position,
@@ -204,7 +210,7 @@ class Differ:
             hint=hint_of(verdict, resource, entry),
         )
 
-    def _fields(self, resource: Resource, entry: Entry | None) -> tuple[FieldChange, ...]:
+    def _fields(self, resource: Resource, entry: Entry | None, *, is_pinned: bool) -> tuple[FieldChange, ...]:
         """Against what the same entry had, or, where it had nothing, against the model that is replaced."""
         before = spec_before(entry) if entry is not None else None
         pairs: list[tuple[str, Json, Json]] = []
@@ -216,6 +222,8 @@ class Differ:
         if before[0] != resource.model_type:
             pairs.append(("modelType", before[0], resource.model_type))
         pairs += body_differences(before[1], resource.body)
+        if is_pinned:  # written in no manifest
+            return tuple(FieldChange(path=p, before=b, after=a, layer="rollback") for p, b, a in pairs)
         return tuple(self._field(resource, *pair) for pair in pairs)
 
     def _field(self, resource: Resource, path: str, before: Json, after: Json) -> FieldChange:
@@ -235,6 +243,21 @@ def _not_quite_unchanged(verdict: Verdict, entry: Entry, resource: Resource) -> 
         detail = f"was {entry.name}; the body is the same, so nothing is sent"
         return Verdict(action=Action.RENAME, reason=Reason.RENAMED, detail=detail)
     return verdict
+
+
+def _pin_of(entry: Entry | None, resource: Resource) -> Pinned | None:
+    """The spec that stands for the manifest's at present; another manifest lifts it."""
+    pin = entry.pin if entry is not None else None
+    return pin if pin is not None and pin.instead_of == resource.digest else None
+
+
+def _as_pinned(verdict: Verdict, pin: Pinned) -> Verdict:
+    """The same verdict, saying whose will it is."""
+    why = f": {pin.why}" if pin.why else ""
+    said = f"rolled back by {pin.who}{why}"
+    if verdict.action is Action.NONE and verdict.reason is Reason.UNCHANGED:
+        return Verdict(action=Action.NONE, reason=Reason.PINNED, detail=f"{said}; an earlier spec is live")
+    return replace(verdict, detail=f"{said}; {verdict.detail}") if verdict.action.sends else verdict
 
 
 def _or_follow(held: Verdict, entry: Entry | None) -> Verdict:

@@ -16,6 +16,7 @@ _HINTS: Mapping[Reason, str] = {
     Reason.ORPHAN: "It keeps running. `reconciler undeploy {address}` removes it, `reconciler forget {address}` only forgets it.",
     Reason.PROTECTED: "It keeps running. Lift it with `rollout.protect: false` in its manifest, apply, then delete the manifest.",
     Reason.QUARANTINED: "Change the manifest, or lift it with `reconciler retry {address}`.",
+    Reason.PINNED: "Another spec in its manifest lifts it; `reconciler retry {address}` sends the manifest's after all.",
     Reason.BROKEN: "`reconciler validate` lists every error.",
 }
 

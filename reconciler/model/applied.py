@@ -160,11 +160,30 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """An earlier spec that a person put back. It stands for the manifest's as long as that has the digest `instead_of`.
+
+    `attempt` made it live, None for an adopted one; `commit` is that attempt's.
+    """
+
+    model_type: str
+    body: str
+    digest: str
+    instead_of: str
+    attempt: str | None
+    commit: str | None
+    who: str
+    why: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What the state knows of one (environment, model id).
 
     `attempts` holds the last ten, oldest first. `live` is None before the first success and after an undeploy.
-    `retry` is a person's wish to send the last spec again whatever the table says; the next attempt clears it.
+    `retry` is a person's wish to send the last spec again whatever the table says; the next attempt clears it. `pin` is
+    lifted when anything but the pinned spec is sent.
     """
 
     model_id: str
@@ -176,6 +195,7 @@ class Entry:
     quarantine: Hold | None = None
     suspension: Hold | None = None
     retry: bool = False
+    pin: Pinned | None = None
 
     @property
     def last(self) -> Attempt | None:

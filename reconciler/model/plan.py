@@ -59,6 +59,8 @@ class Reason(StrEnum):
     PROTECTED = "protected"  # an orphan because of its protection
     SUSPENDED = "suspended"
     QUARANTINED = "quarantined"
+    PINNED = "pinned"  # an earlier spec was put back instead of the manifest's, and it is live
+    BACKOFF = "backoff"  # the loop waits before it does this by itself
     BROKEN = "broken"  # its manifest, or the file it was last seen in, has errors
 
 

@@ -147,7 +147,7 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Send the entry again at the next apply; lifts a quarantine."""
+    """Send the entry again at the next apply; lifts a quarantine and a pin."""
 
     model_id: str
     kind: Literal["retry"] = "retry"
@@ -160,6 +160,20 @@ class Quarantine:
     model_id: str
     digest: str
     kind: Literal["quarantine"] = "quarantine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Put an earlier spec back instead of the one with the digest `instead_of`, which is quarantined meanwhile."""
+
+    model_id: str
+    model_type: str
+    body: str
+    digest: str
+    instead_of: str
+    attempt: str | None
+    commit: str | None
+    kind: Literal["pin"] = "pin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +200,7 @@ class Rebind:
     kind: Literal["rebind"] = "rebind"
 
 
-Decision: TypeAlias = Adopt | Describe | Forget | Resolve | Retry | Quarantine | Suspend | Resume | Rebind
+Decision: TypeAlias = Adopt | Describe | Forget | Resolve | Retry | Quarantine | Pin | Suspend | Resume | Rebind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

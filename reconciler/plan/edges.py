@@ -8,7 +8,7 @@ from dataclasses import replace
 from reconciler.model.plan import Action, Because, Change, Edge, Reason
 
 # A `none` for one of these reasons is not what the manifest wants: whoever depends on it must wait.
-UNSATISFIED = frozenset({Reason.SUSPENDED, Reason.QUARANTINED, Reason.BROKEN})
+UNSATISFIED = frozenset({Reason.SUSPENDED, Reason.QUARANTINED, Reason.BACKOFF, Reason.BROKEN})
 
 
 def is_satisfied(change: Change) -> bool:

@@ -32,6 +32,7 @@ from reconciler.model.applied import (
     NotSent,
     Operation,
     Outcome,
+    Pinned,
     Unanswered,
     Unknown,
 )
@@ -44,6 +45,7 @@ from reconciler.model.records import (
     LockEvent,
     LockRecord,
     NotSentRecord,
+    Pin,
     Quarantine,
     RawRecord,
     Rebind,
@@ -139,6 +141,7 @@ def _lock(applied: Applied, record: LockRecord) -> Applied:
 
 def _begun(entry: Entry | None, record: AttemptRecord) -> Entry:
     entry = entry or Entry(model_id=record.model_id, name=record.name)
+    pin = _still_pinned(entry.pin, record.digest)
     # An id used twice would hide the second call behind the first one's outcome; in doubt it counts as unanswered.
     history = tuple(attempt for attempt in entry.attempts if attempt.id != record.attempt)
     return replace(
@@ -147,8 +150,9 @@ def _begun(entry: Entry | None, record: AttemptRecord) -> Entry:
         metadata=record.metadata,
         generation=record.generation,
         attempts=_trimmed((*history, _attempt(record))),
-        quarantine=_still_quarantined(entry.quarantine, record.digest),
+        quarantine=entry.quarantine if pin is not None else _still_quarantined(entry.quarantine, record.digest),
         retry=False,
+        pin=pin,
     )
 
 
@@ -173,6 +177,11 @@ def _still_quarantined(quarantine: Hold | None, digest: str | None) -> Hold | No
     """Sending another digest lifts it. An undeploy has none: the digest stays barred."""
     lifted = quarantine is not None and digest is not None and quarantine.digest != digest
     return None if lifted else quarantine
+
+
+def _still_pinned(pin: Pinned | None, digest: str | None) -> Pinned | None:
+    """Sending anything else lifts it; while it holds, the spec that it stands for stays in quarantine."""
+    return pin if pin is not None and pin.digest == digest else None
 
 
 def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
@@ -323,7 +332,7 @@ def _decided(applied: Applied, entries: _Entries, record: DecisionRecord) -> App
 
 
 def _about_entry(
-    entries: _Entries, decision: Describe | Retry | Quarantine | Suspend | Resume, record: DecisionRecord
+    entries: _Entries, decision: Describe | Retry | Quarantine | Pin | Suspend | Resume, record: DecisionRecord
 ) -> None:
     entry = entries.get(decision.model_id or "")
     if entry is None:
@@ -332,9 +341,11 @@ def _about_entry(
         case Describe(name=name, metadata=metadata):
             entry = replace(entry, name=name, metadata=metadata)
         case Retry():
-            entry = replace(entry, retry=True, quarantine=None)
+            entry = replace(entry, retry=True, quarantine=None, pin=None)
         case Quarantine(digest=digest):
             entry = replace(entry, quarantine=_hold(record, digest))
+        case Pin() as pin:
+            entry = replace(entry, pin=_pinned(pin, record), quarantine=_hold(record, pin.instead_of), retry=False)
         case Suspend():
             entry = replace(entry, suspension=_hold(record))
         case Resume():
@@ -346,6 +357,20 @@ def _about_entry(
 
 def _hold(record: DecisionRecord, digest: str | None = None) -> Hold:
     return Hold(who=record.who, why=record.why, since=record.at, until=record.until, digest=digest)
+
+
+def _pinned(pin: Pin, record: DecisionRecord) -> Pinned:
+    return Pinned(
+        model_type=pin.model_type,
+        body=pin.body,
+        digest=pin.digest,
+        instead_of=pin.instead_of,
+        attempt=pin.attempt,
+        commit=pin.commit,
+        who=record.who,
+        why=record.why,
+        since=record.at,
+    )
 
 
 def _adopted(entry: Entry | None, adopt: Adopt, at: datetime) -> Entry:
@@ -360,7 +385,7 @@ def _adopted(entry: Entry | None, adopt: Adopt, at: datetime) -> Entry:
         commit=adopt.commit,
     )
     entry = entry or Entry(model_id=adopt.model_id, name=adopt.name)
-    return replace(entry, name=adopt.name, metadata=adopt.metadata, live=live, retry=False)
+    return replace(entry, name=adopt.name, metadata=adopt.metadata, live=live, retry=False, pin=None)
 
 
 def _resolved(entries: _Entries, resolve: Resolve, record: DecisionRecord) -> None:
