@@ -14,8 +14,8 @@ from reconciler.cli.files import read_file
 from reconciler.cli.options import Command, environments_option, examples, selection_options
 from reconciler.cli.planning import Allowed, Planned, Project, empty_state, plan_all, plan_one, read_project
 from reconciler.cli.session import Session, labels_of, now
-from reconciler.errors import GuardError, StalePlan, UsageError, worst
-from reconciler.model.plan import Action, Plan
+from reconciler.errors import GuardError, RunLockHeld, StalePlan, UsageError, worst
+from reconciler.model.plan import Action, Change, Plan
 from reconciler.model.records import DecisionRecord, Rebind
 from reconciler.plan.build import Choices
 from reconciler.plan.codec import decode_plan, differences
@@ -87,6 +87,7 @@ def apply(  # one parameter an option
         _refuse_stale(approved, planned[0].plan)
     session.show(plan_text([one.plan for one in planned], session.style(sys.stdout)))
     _refuse_guarded(planned)
+    _refuse_held(planned)
     _ask(planned, yes=yes)
     ready = [_prepared(project, one, choices) for one in planned]
     return worst(_apply_one(project, one, parallelism=parallelism, wait=not no_wait) for one in ready)
@@ -124,6 +125,20 @@ def _refuse_guarded(planned: tuple[Planned, ...]) -> None:
         what = "; ".join(guard.message for guard in guards)
         flags = ", ".join(dict.fromkeys(guard.flag for guard in guards))
         raise GuardError(f"Refused: {what}.", next_step=f"Read the plan. {flags} allows it.")
+
+
+def _refuse_held(planned: tuple[Planned, ...]) -> None:
+    """Raises RunLockHeld while somebody else sends: now, rather than after the question, or for what he is just sending."""
+    for one in planned:
+        lock = one.applied.lock
+        if lock is not None and any(change.action.sends or _is_theirs(one, change) for change in one.plan.changes):
+            raise RunLockHeld(f"The run lock of {one.store.location} is held by {lock.holder}.")
+
+
+def _is_theirs(one: Planned, change: Change) -> bool:
+    entry = one.applied.entries.get(change.model_id)
+    last = entry.last if entry is not None and change.action is Action.HOLD else None
+    return last is not None and one.applied.lock is not None and last.epoch == one.applied.lock.epoch
 
 
 def _ask(planned: tuple[Planned, ...], *, yes: bool) -> None:

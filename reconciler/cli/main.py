@@ -122,7 +122,7 @@ def run(args: list[str] | None = None) -> int:
         return 130
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # of click's own output
+    except (BrokenPipeError, SystemExit):  # click's own output is read no more; it exits only then
         from reconciler.cli.session import discard
 
         discard(sys.stdout)

@@ -76,16 +76,25 @@ def run(
     _set_up_log(project, planned, run_id)
     with progress(project.session, planned.plan.changes if operation != FOLLOWING else ()) as listener:
         context = _context(project, planned, run_id, listener, operation=operation, parallelism=parallelism, wait=wait)
-        return asyncio.run(_with_signals(work, context, platform))
+        return asyncio.run(_with_signals(project.session, work, context, platform))
 
 
 async def _with_signals(
-    work: Callable[[RunContext, HttpPlatform], Awaitable[T]], context: RunContext, platform: HttpPlatform
+    session: Session,
+    work: Callable[[RunContext, HttpPlatform], Awaitable[T]],
+    context: RunContext,
+    platform: HttpPlatform,
 ) -> T:
     """SIGINT and SIGTERM ask the run to stop; it ends what it must and is out within seconds."""
     loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if not context.stop.requested:
+            context.stop.request(number)
+            session.say("Stopping: nothing new is sent, and what is under way is recorded. This takes at most 7 s.")
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, context.stop.request, number)
+        loop.add_signal_handler(number, stop, number)
     try:
         return await work(context, platform)
     finally:

@@ -63,6 +63,7 @@ class Session:
         except BrokenPipeError:
             discard(stream)
         except OSError as error:
+            discard(stream)  # else the rest is tried again when the process ends
             raise ReconcilerError(
                 f"The output cannot be written: {error.strerror}.",
                 next_step="Everything that was sent is recorded: `reconciler status` shows it.",

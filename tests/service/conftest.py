@@ -49,7 +49,7 @@ def platform(_server: RunningSimulator) -> SimulatedPlatform:
 
 
 @pytest.fixture
-def project(tmp_path: Path, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]) -> ProjectFolder:
+def project(tmp_path: Path, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]) -> Iterator[ProjectFolder]:
     """An empty project folder; `init` fills it."""
     root = tmp_path / "project"
     root.mkdir()
@@ -58,7 +58,9 @@ def project(tmp_path: Path, platform: SimulatedPlatform, capsys: pytest.CaptureF
         out, err = capsys.readouterr()
         return out, err
 
-    return ProjectFolder(root=root, host=platform.origin, capture=capture)
+    folder = ProjectFolder(root=root, host=platform.origin, capture=capture)
+    yield folder
+    folder.close()
 
 
 # A platform that takes its time: the reply says that the job runs, the first question finds it over.

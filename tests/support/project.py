@@ -16,6 +16,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -61,6 +62,12 @@ class ProjectFolder:
     host: str
     capture: Callable[[], tuple[str, str]]
     environ: dict[str, str] = field(default_factory=dict)
+    started: list[Running | Terminal] = field(default_factory=list)
+
+    def close(self) -> None:
+        """End what a test that failed has left running."""
+        for one in self.started:
+            one.close()
 
     # What lies in it
 
@@ -133,7 +140,9 @@ class ProjectFolder:
 
     def start(self, *arguments: str, **environ: str) -> Running:
         """One command in a process of its own."""
-        return Running(self._command(arguments), {**self.variables, **environ}, self.root)
+        running = Running(self._command(arguments), {**self.variables, **environ}, self.root)
+        self.started.append(running)
+        return running
 
     def process(self, *arguments: str, **environ: str) -> Shown:
         """One command in a process of its own, to its end."""
@@ -141,7 +150,10 @@ class ProjectFolder:
 
     def terminal(self, *arguments: str, columns: int = 80, **environ: str) -> Terminal:
         """One command on a terminal of its own."""
-        return Terminal(self._command(arguments), {**self.variables, "TERM": "xterm-256color", **environ}, columns)
+        variables = {**self.variables, "TERM": "xterm-256color", **environ}
+        terminal = Terminal(self._command(arguments), variables, columns)
+        self.started.append(terminal)
+        return terminal
 
     @property
     def variables(self) -> dict[str, str]:
@@ -201,6 +213,12 @@ class Running:
         self._process.stderr.close()
         return Shown(code=code, out=self._out.read_text(encoding="utf-8"), err="".join(self._said))
 
+    def close(self) -> None:
+        assert self._process.stderr is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stderr.close()
+
 
 class Terminal:
     """A process on a pseudo terminal: both ends are one, so it may ask, paint and redraw."""
@@ -225,13 +243,28 @@ class Terminal:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def interrupt_question(self) -> None:
+        """SIGINT until it reacts: one that comes in the instant before the terminal is read is only noticed afterwards."""
+        shown = len(self.raw)
+        while len(self.raw) == shown:
+            self.signal(signal.SIGINT)
+            if select.select([self._ours], [], [], 1)[0]:
+                self._more()
+
     def end(self) -> Shown:
         """Wait for its end; everything that was shown counts as its output, escape sequences taken out."""
         while self._more():
             pass
         code = self._process.wait(PATIENCE)
-        os.close(self._ours)
+        self.close()
         return Shown(code=code, out=plain(self.raw), err="")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._ours >= 0:
+            os.close(self._ours)
+            self._ours = -1
 
     def _more(self) -> bool:
         ready, _, _ = select.select([self._ours], [], [], PATIENCE)
