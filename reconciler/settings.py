@@ -56,7 +56,8 @@ class Settings:
 
     `root` is the folder of the project; `project` the project file, which need not exist unless it was named
     (`project_named`). `host` and `state` override the project file. `environ` is for key references and proxies; it is
-    never shown.
+    never shown. `checkout` is the top of the repository where CI says it, `step_summary` the file that GitHub shows on a
+    job's page.
     """
 
     root: Path
@@ -73,6 +74,8 @@ class Settings:
     machine: str
     width: int | None
     environ: Mapping[str, str] = field(repr=False)
+    checkout: Path | None = None
+    step_summary: Path | None = None
 
 
 # Where CI systems say which run this is, each with the variable that holds its address.
@@ -101,6 +104,8 @@ def settle(flags: Flags, environ: Mapping[str, str] | None = None) -> Settings:
         machine=os.uname().nodename,
         width=int(env["COLUMNS"]) if env.get("COLUMNS", "").isdecimal() else None,
         environ=env,
+        checkout=_path(env.get("GITHUB_WORKSPACE") or env.get("CI_PROJECT_DIR")),
+        step_summary=_path(env.get("GITHUB_STEP_SUMMARY")),
     )
 
 
@@ -137,6 +142,10 @@ def _word(variable: str, flag: str | None, env: Mapping[str, str], allowed: tupl
     if word not in allowed:
         raise UsageError(f"{variable} is {word!r}.", next_step=f"It may be {', '.join(allowed)}.")
     return word
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def _ci_url(env: Mapping[str, str]) -> str | None:

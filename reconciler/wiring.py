@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import AuthenticationError, GuardError, InvalidInput, SourceError, StateForeign, UsageError
 from reconciler.load.project import NO_HOST, Fallback, Settled, load_project, origin_of
 from reconciler.model.resource import Environment, KeyReference
-from reconciler.model.snapshot import NO_PROVENANCE, Snapshot, SourceFile
+from reconciler.model.snapshot import NO_PROVENANCE, Provenance, Snapshot, SourceFile
 from reconciler.settings import Settings
 from reconciler.source.directory import read_manifests, read_project
 
@@ -51,13 +51,15 @@ class Opened:
         return tuple(self.environment(name) for name in wanted) if wanted else self.project.environments
 
 
-def open_project(settings: Settings, *, only: Iterable[str] = ()) -> Opened:
+def open_project(settings: Settings, *, only: Iterable[str] = (), commit: str | None = None) -> Opened:
     """Read the project file. `only` are the environments that the command is about, to which a --host may apply.
+
+    With a `commit` it is that commit's, unless the operator named a file.
 
     Raises InvalidInput with diagnostics, SourceError for a named file that is not there, UsageError for --host with several
     environments.
     """
-    file = read_project(settings.project.parent, settings.project.name)
+    file = _project_file(settings, commit)
     if file is None and settings.project_named:
         raise SourceError(f"The project file {settings.project} is not there.", next_step="Check --project.")
     project, found = load_project(file, Fallback(host=settings.host))
@@ -68,6 +70,44 @@ def open_project(settings: Settings, *, only: Iterable[str] = ()) -> Opened:
     if file is not None and settings.host is not None:
         project = _with_host(project, settings.host, tuple(only))
     return Opened(settings=settings, file=file, project=project)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a plan is compared with. `commit` is the newest one in the history of both, `ahead` how many commits the named
+    ref has that the planned commit has not.
+    """
+
+    ref: str
+    commit: Provenance
+    ahead: int
+
+
+def commit_at(settings: Settings, ref: str, *, signed: bool = False) -> Provenance:
+    """The commit that a ref means. Raises SourceError; GuardError where it must be signed and git cannot verify that it is."""
+    from reconciler.source.git import find_commit, refuse_unsigned
+
+    found = find_commit(settings.root, ref)
+    if signed and found.commit is not None:
+        refuse_unsigned(settings.root, found.commit)
+    return found
+
+
+def base_of(settings: Settings, ref: str, head: str = "HEAD") -> Base:
+    """Where the history of `head` left that of `ref`. Raises SourceError."""
+    from reconciler.source.git import commits_ahead, common_commit, find_commit
+
+    tip, planned = (find_commit(settings.root, name).commit or "" for name in (ref, head))
+    common = find_commit(settings.root, common_commit(settings.root, planned, tip))
+    return Base(ref=ref, commit=common, ahead=commits_ahead(settings.root, tip, planned))
+
+
+def _project_file(settings: Settings, commit: str | None) -> SourceFile | None:
+    if commit is None or settings.project_named:
+        return read_project(settings.project.parent, settings.project.name)
+    from reconciler.source.git import project_at
+
+    return project_at(settings.root, commit, settings.project.name)
 
 
 def _with_host(project: Settled, host: str, only: tuple[str, ...]) -> Settled:
@@ -86,10 +126,16 @@ def _with_host(project: Settled, host: str, only: tuple[str, ...]) -> Settled:
     return replace(project, environments=environments)
 
 
-def take_snapshot(opened: Opened, *, provenance: bool = True) -> Snapshot:
-    """Every manifest as it is now; `provenance` asks git where they come from."""
+def take_snapshot(opened: Opened, *, provenance: bool = True, commit: Provenance | None = None) -> Snapshot:
+    """Every manifest as it is now, or as a commit has it; `provenance` asks git where they come from."""
     root = opened.settings.root
     name = opened.settings.project.name
+    if commit is not None and commit.commit is not None:
+        from reconciler.source.git import manifests_at
+
+        project = opened.project
+        files, found = manifests_at(root, commit.commit, project.manifests, project.ignore, project=name)
+        return Snapshot(files=files, project=opened.file, provenance=commit, diagnostics=found)
     files, found = read_manifests(root, opened.project.manifests, opened.project.ignore, project=name)
     known = NO_PROVENANCE
     if provenance:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from reconciler import wiring
 from reconciler.cli.files import write_file
+from reconciler.cli.formats import FORGES, comments, json_text, show_diagnostics, show_plans
 from reconciler.cli.options import Command, environments_option, examples, output_option, selection_options
-from reconciler.cli.planning import Allowed, plan_all, read_project
+from reconciler.cli.planning import Allowed, Project, compare, plan_all, read_project
 from reconciler.cli.session import Session, labels_of
-from reconciler.errors import UsageError
+from reconciler.errors import GuardError, InvalidInput, UsageError
+from reconciler.model.plan import Plan
 from reconciler.plan.build import Choices
+from reconciler.plan.causes import Causes
 from reconciler.plan.codec import encode_plan
 from reconciler.plan.select import Selection
-from reconciler.report.plan_text import plan_text, plans_json
+from reconciler.report.plan_text import plans_json
 
 CHANGES = 2  # the exit code of --detailed-exitcode when there is anything to do
+RIDE_ALONG = "ride-along"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What is written beside the output."""
+
+    out: Path | None
+    json: Path | None
+    markdown: Path | None
 
 
 @click.command(
@@ -27,13 +42,23 @@ CHANGES = 2  # the exit code of --detailed-exitcode when there is anything to do
         "reconciler plan -e production 'flan*'",
         "reconciler plan -l team=support -o json",
         "reconciler plan -e production --out plan.json   then: reconciler apply --plan plan.json",
+        "reconciler plan --base origin/main -o markdown  a comment for a pull request",
+        "reconciler plan --ref v1.2           another commit, without checking it out",
     ),
 )
 @selection_options
 @environments_option
-@output_option("text", "json", "yaml")
+@output_option("text", "json", "yaml", "markdown", *FORGES)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is anything to do.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan, for apply --plan.")
+@click.option("--json-into", type=click.Path(dir_okay=False, path_type=Path), help="Write what -o json prints, too.")
+@click.option("--markdown-into", type=click.Path(dir_okay=False, path_type=Path), help="Write the comment, too.")
+@click.option("--ref", metavar="COMMIT", help="Plan this commit, read from git; the checkout is left alone.")
+@click.option("--base", metavar="COMMIT", help="Say what is caused since this commit, and what only rides along.")
+@click.option(
+    "--fail-on", type=click.Choice([RIDE_ALONG]), multiple=True, help="Exit 5 when anything rides along; with --base."
+)
+@click.option("--require-signed", is_flag=True, help="Plan the commit itself, and only if git verifies its signature.")
 @click.option("--verbose", "-v", is_flag=True, help="Also what is unchanged.")
 @click.option("--allow-mass-change", is_flag=True, help="Plan as if a person had allowed a mass change.")
 @click.option("--init-state", is_flag=True, help="Plan as if the state were new, where there is none.")
@@ -46,8 +71,14 @@ def plan(  # one parameter an option
     environments: tuple[str, ...],
     output: str,
     out: Path | None,
+    json_into: Path | None,
+    markdown_into: Path | None,
+    ref: str | None,
+    base: str | None,
+    fail_on: tuple[str, ...],
     *,
     detailed_exitcode: bool,
+    require_signed: bool,
     verbose: bool,
     allow_mass_change: bool,
     init_state: bool,
@@ -58,19 +89,80 @@ def plan(  # one parameter an option
     NAME is a name, an address or a glob of them; without one everything is planned.
     """
     session = Session.of(ctx)
+    if fail_on and base is None:
+        raise UsageError(f"--fail-on {RIDE_ALONG} needs to know since when.", next_step="Add --base, as origin/main.")
+    files = Files(out=out, json=json_into, markdown=markdown_into)
     selection = Selection(globs=globs, labels=labels_of(labels))
-    project = read_project(session, environments)
+    try:
+        project = _project(session, environments, ref, signed=require_signed)
+    except InvalidInput as error:
+        return _refused(session, output, files, error)
     choices = Choices(selection=selection, allow_mass_change=allow_mass_change)
     planned = plan_all(project, environments, choices, Allowed(init_state=init_state, rebind=rebind))
     plans = [one.plan for one in planned]
-    if out is not None:
-        if len(plans) != 1:
-            raise UsageError("--out writes the plan of one environment.", next_step="Name it with -e ENV.")
-        write_file(out, encode_plan(plans[0]))
-    if output == "text":
-        session.show(plan_text(plans, session.style(sys.stdout), verbose=verbose))
-    else:
-        session.show_value(plans_json(plans), output)
+    compared = compare(project, planned, _base(session, base, ref or "HEAD")) if base is not None else ()
+    _write(files, plans, compared)
+    show_plans(session, output, plans, compared, verbose=verbose)
     if out is not None:
         session.say(f"The plan is in {out}. Apply exactly this with: reconciler apply --plan {out}")
+    if fail_on:
+        _refuse_riding(compared)
     return CHANGES if detailed_exitcode and any(not one.is_empty for one in plans) else 0
+
+
+def _project(session: Session, environments: tuple[str, ...], ref: str | None, *, signed: bool) -> Project:
+    """Of the checkout; of the commit itself where one is named or must be signed: a signature says nothing of the checkout."""
+    if ref is None and not signed:
+        return read_project(session, environments)
+    commit = wiring.commit_at(session.settings, ref or "HEAD", signed=signed)
+    return read_project(session, environments, commit=commit)
+
+
+def _base(session: Session, base: str, head: str) -> wiring.Base:
+    found = wiring.base_of(session.settings, base, head)
+    if found.ahead:
+        session.say(
+            f"{base} has {found.ahead} commits that are not planned here; merging does what they do, too."
+            if found.ahead > 1
+            else f"{base} has a commit that is not planned here; merging does what it does, too."
+        )
+    return found
+
+
+def _write(files: Files, plans: Sequence[Plan], compared: Sequence[Causes]) -> None:
+    if files.out is not None:
+        if len(plans) != 1:
+            raise UsageError("--out writes the plan of one environment.", next_step="Name it with -e ENV.")
+        write_file(files.out, encode_plan(plans[0]))
+    if files.json is not None:
+        write_file(files.json, json_text(plans_json(plans, compared)))
+    if files.markdown is not None:
+        write_file(files.markdown, comments(plans, compared).encode())
+
+
+def _refused(session: Session, output: str, files: Files, error: InvalidInput) -> int:
+    """No plan: what reads the other formats learns from them why. Raises the error where words say it all."""
+    from reconciler.report.diagnostics import diagnostics_json
+    from reconciler.report.markdown import refusal_markdown
+
+    comment = refusal_markdown(str(error), error.diagnostics)
+    if files.markdown is not None:
+        write_file(files.markdown, comment.encode())
+    if files.json is not None:
+        write_file(files.json, json_text(diagnostics_json(error.diagnostics)))
+    if output == "markdown":
+        session.show(comment)
+    if output not in FORGES or not error.diagnostics:
+        raise error
+    show_diagnostics(session, output, error.diagnostics, {})
+    return error.exit_code
+
+
+def _refuse_riding(compared: Sequence[Causes]) -> None:
+    riding = [address for one in compared for address in one.riding]
+    if riding:
+        raise GuardError(
+            "Refused: merging this does more than it causes. These ride along:",
+            details=riding,
+            next_step="Apply what is merged first, or see why it failed: reconciler explain ENV/NAME.",
+        )

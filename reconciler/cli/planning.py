@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reconciler import pipeline, wiring
 from reconciler.cli.session import Session, now
-from reconciler.diagnostics import Severity
-from reconciler.errors import StateMissing
+from reconciler.diagnostics import Diagnostic, Severity, errors_in
+from reconciler.errors import InvalidInput, StateMissing, UsageError
 from reconciler.model.applied import Applied
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Environment
+from reconciler.model.snapshot import Provenance
 from reconciler.pipeline import Checked
 from reconciler.plan.build import USUAL_CHOICES, Choices
+from reconciler.plan.causes import Causes, causes
 from reconciler.report.diagnostics import diagnostics_text
 from reconciler.state.store import Store
-from reconciler.wiring import Opened
+from reconciler.wiring import Base, Opened
 
 NO_LINEAGE = ""  # of a state that is not there yet and will be made
 
@@ -56,18 +58,33 @@ class Allowed:
 NOTHING_MORE = Allowed()
 
 
-def read_project(session: Session, names: Iterable[str] = (), *, strict: bool = True) -> Project:
-    """Everything up to the desired state. Raises InvalidInput; not for manifests when `strict` is False.
+def read_project(
+    session: Session, names: Iterable[str] = (), *, strict: bool = True, commit: Provenance | None = None
+) -> Project:
+    """Everything up to the desired state, of the checkout or of a commit. Raises InvalidInput; not for manifests when
+    `strict` is False.
 
     Commands that only look go on with what can be read, and say what cannot.
     """
-    opened = wiring.open_project(session.settings, only=names)
-    opened.chosen(names)
-    checked = pipeline.check(wiring.take_snapshot(opened), opened.project)
-    if strict:
-        checked.or_refuse()
+    try:
+        opened = wiring.open_project(session.settings, only=names, commit=commit.commit if commit else None)
+        opened.chosen(names)
+        checked = pipeline.check(wiring.take_snapshot(opened, commit=commit), opened.project)
+        if strict:
+            checked.or_refuse()
+    except InvalidInput as error:
+        if commit is not None and commit.commit:
+            error.diagnostics = tuple(_of_commit(one, commit.commit) for one in error.diagnostics)
+        raise
     _warn(session, checked, everything=not strict)
     return Project(session=session, opened=opened, checked=checked)
+
+
+def _of_commit(one: Diagnostic, commit: str) -> Diagnostic:
+    """Named as git names it: a file of another commit is not the one in the checkout, whose lines must not be quoted."""
+    if one.position is None:
+        return one
+    return replace(one, position=replace(one.position, file=f"{commit[:12]}:{one.position.file}"))
 
 
 def plan_one(
@@ -86,6 +103,29 @@ def plan_all(project: Project, names: Iterable[str], choices: Choices, allowed: 
     """All environments, or those named."""
     wiring.refuse_leftovers(project.opened)
     return tuple(plan_one(project, environment, choices, allowed) for environment in project.chosen(names))
+
+
+def compare(project: Project, planned: Sequence[Planned], base: Base) -> tuple[Causes, ...]:
+    """What the planned change causes since the base: the base's plans are made against the same states.
+
+    A base with errors is compared as far as it can be read.
+    """
+    try:
+        opened = wiring.open_project(project.session.settings, only=project.opened.names, commit=base.commit.commit)
+    except (InvalidInput, UsageError):  # not a project yet, or not this one's: everything is caused
+        return tuple(_causes(one.plan, None, base, unread=True) for one in planned)
+    checked = pipeline.check(wiring.take_snapshot(opened, commit=base.commit), opened.project)
+    unread = bool(errors_in(checked.diagnostics))
+    before = {
+        one.environment.name: pipeline.make_plan(checked, one.environment.name, one.applied, now=now())
+        for one in planned
+        if one.environment.name in checked.environments
+    }
+    return tuple(_causes(one.plan, before.get(one.environment.name), base, unread=unread) for one in planned)
+
+
+def _causes(head: Plan, before: Plan | None, base: Base, *, unread: bool) -> Causes:
+    return causes(head, before, base=base.ref, commit=base.commit.commit or "", unread=unread)
 
 
 def _applied(store: Store, environment: Environment, allowed: Allowed) -> Applied:

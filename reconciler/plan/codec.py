@@ -97,7 +97,28 @@ def _list_schema() -> dict[str, Json]:
             "format": {"const": LIST_FORMAT},
             "counts": {"type": "object", "additionalProperties": counts},
             "plans": {"type": "array", "items": {"$ref": "#/$defs/Plan"}},
+            "causes": {"type": "array", "items": _causes_schema()},
         },
+    }
+
+
+def _causes_schema() -> dict[str, Json]:
+    addresses = {"type": "array", "items": {"type": "string"}}
+    properties: dict[str, Json] = {
+        "environment": {"type": "string"},
+        "base": {"type": "string", "description": "What --base named."},
+        "commit": {"type": "string", "description": "The commit that was compared with."},
+        "caused": {**addresses, "description": "Changes that the base does not make."},
+        "ridesAlong": {**addresses, "description": "Changes that the base makes too."},
+        "undone": {**addresses, "description": "What only the base would change."},
+        "baseHasErrors": {"type": "boolean"},
+    }
+    return {
+        "type": "object",
+        "description": "With --base: what is caused since then.",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
     }
 
 

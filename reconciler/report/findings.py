@@ -6,7 +6,7 @@ A finding has a stable code, a level, one place and one sentence. `report.github
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -143,9 +143,12 @@ def of_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
     )
 
 
-def of_plans(plans: Sequence[Plan]) -> tuple[Finding, ...]:
-    """What applying would do and what keeps it from it: guards first, then the changes in the order of their addresses."""
-    return tuple(finding for plan in plans for finding in (*_guards(plan), *_changes(plan)))
+def of_plans(plans: Sequence[Plan], riding: Collection[str] = ()) -> tuple[Finding, ...]:
+    """What applying would do and what keeps it from it: guards first, then the changes in the order of their addresses.
+
+    `riding` are the addresses whose changes are not caused by what is under review.
+    """
+    return tuple(finding for plan in plans for finding in (*_guards(plan), *_changes(plan, riding)))
 
 
 def below(findings: Iterable[Finding], folder: str) -> tuple[Finding, ...]:
@@ -187,11 +190,16 @@ def _guards(plan: Plan) -> Iterator[Finding]:
         yield Finding(code="plan/guard", level=Level.ERROR, message=message, subject=safe(plan.environment))
 
 
-def _changes(plan: Plan) -> Iterator[Finding]:
+def _changes(plan: Plan, riding: Collection[str]) -> Iterator[Finding]:
     for change in plan.changes:
         finding = of_change(change)
         if finding is not None:
-            yield finding
+            yield _as_passenger(finding) if change.address in riding else finding
+
+
+def _as_passenger(finding: Finding) -> Finding:
+    message = f"{finding.message}; this rides along: it was pending before"
+    return replace(finding, code="plan/ride-along", message=message)
 
 
 def _level(change: Change) -> Level:

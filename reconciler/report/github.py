@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.diagnostics import Diagnostic, errors_in
-from reconciler.report.diagnostics import summary
-from reconciler.report.findings import Finding, Level, of_diagnostics
-from reconciler.report.markdown import Block, code, parts_of
+from reconciler.report.findings import Finding, Level
+from reconciler.report.markdown import Block, diagnostics_blocks, parts_of
 from reconciler.report.style import safe
 
 SUMMARY_LIMIT = 1024 * 1024  # bytes of $GITHUB_STEP_SUMMARY that one step may write
@@ -28,16 +27,9 @@ def diagnostics_summary(diagnostics: Sequence[Diagnostic], *, limit: int = SUMMA
     """The diagnostics as a table, for a job's summary."""
     if not diagnostics:
         return "### Every manifest is valid\n"
-    head = (
-        "### The manifests have errors" if errors_in(diagnostics) else "### Every manifest is valid, with warnings",
-    )
-    rows = tuple(
-        f"| {finding.level} | {code(finding.code)} | {code(str(finding.position or ''))} | {code(finding.message)} |"
-        for finding in of_diagnostics(diagnostics)
-    )
-    table = Block(head=("| | code | where | what |", "| --- | --- | --- | --- |"), lines=rows)
-    blocks = [Block(lines=(*head, "", summary(diagnostics))), table]
-    return parts_of(blocks, limit=limit, most=1)[0]
+    wrong = errors_in(diagnostics)
+    title = "### The manifests have errors" if wrong else "### Every manifest is valid, with warnings"
+    return parts_of([Block(lines=(title,)), *diagnostics_blocks(diagnostics)], limit=limit, most=1)[0]
 
 
 def _annotation(finding: Finding) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from reconciler.diagnostics import Diagnostic
 from reconciler.model.plan import Action, Because, Change, FieldChange, Plan, Reason
 from reconciler.plan.causes import Causes
 from reconciler.plan.edges import UNSATISFIED
-from reconciler.report.findings import place_of
+from reconciler.report.diagnostics import summary
+from reconciler.report.findings import of_diagnostics, place_of
 from reconciler.report.plan_text import LEFT_ALONE, REPLACE, SYMBOLS, leaves
 from reconciler.report.style import count, one_line, safe, value_text
 
@@ -29,6 +31,7 @@ MAX_LINE = 1000  # characters of a line in a fence
 MAX_CODE = 300  # characters of inline code
 OPEN_LINES = 40  # lines of fences that are shown without a click
 MARKER = "<!-- reconciler:plan:"
+MARKER_OF_ALL = "<!-- reconciler:plan -->"
 
 _PLAIN = re.compile(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")  # may stand between single backticks, in a table too
 _FENCE = re.compile(r"`{3,}")
@@ -104,6 +107,24 @@ def plan_summary(plans: Sequence[Plan], causes: Mapping[str, Causes] | None = No
     """Every plan in one text, for a job's summary; each may fill its share of the limit."""
     share = limit // max(1, len(plans))
     return "\n".join(plan_markdown(plans, causes, limit=share - 1, most=1))
+
+
+def refusal_markdown(message: str, diagnostics: Sequence[Diagnostic], *, limit: int = COMMENT_LIMIT) -> str:
+    """The comment where nothing can be planned: it stands for the plans of all environments."""
+    words = Block(lines=("### Nothing can be planned", "", code(message)))
+    return parts_of([words, *diagnostics_blocks(diagnostics)], limit=limit, most=1, first=lambda _: (MARKER_OF_ALL,))[0]
+
+
+def diagnostics_blocks(diagnostics: Sequence[Diagnostic]) -> Iterator[Block]:
+    """A table of what is wrong, and how much that is."""
+    if not diagnostics:
+        return
+    rows = tuple(
+        f"| {one.level} | {code(str(one.position or ''))} | {code(one.message)} | {code(one.code)} |"
+        for one in of_diagnostics(diagnostics)
+    )
+    yield Block(head=("| | where | what | code |", "| --- | --- | --- | --- |"), lines=rows)
+    yield Block(lines=(summary(diagnostics),))
 
 
 def code(text: str, most: int = MAX_CODE) -> str:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 from reconciler.model.plan import Action, Because, Change, FieldChange, Plan, Reason
 from reconciler.model.values import Json
+from reconciler.plan.causes import Causes
 from reconciler.plan.edges import UNSATISFIED
+from reconciler.report.causes_text import causes_json
 from reconciler.report.style import Style, count, safe, value_text
 
 # Symbol and colour of each action; `±` is a replace, which is two changes.
@@ -47,6 +49,7 @@ LEFT_ALONE = {
     Reason.PROTECTED: "orphaned",
     Reason.SUSPENDED: "suspended",
     Reason.QUARANTINED: "quarantined",
+    Reason.PINNED: "rolled back",
     Reason.BROKEN: "broken",
 }
 
@@ -69,15 +72,19 @@ def summary(plan: Plan) -> str:
     return f"Plan: {plan.environment}: {', '.join(parts)}."
 
 
-def plans_json(plans: Sequence[Plan]) -> dict[str, Json]:
-    """Every plan in the format of plan files, in a list however many there are, with how many changes have each action."""
+def plans_json(plans: Sequence[Plan], causes: Sequence[Causes] = ()) -> dict[str, Json]:
+    """Every plan in the format of plan files, in a list however many there are, with how many changes have each action.
+
+    `causes` where they were compared with a base.
+    """
     from reconciler.plan.codec import LIST_FORMAT, plan_value
 
-    return {
+    value: dict[str, Json] = {
         "format": LIST_FORMAT,
         "counts": {plan.environment: {str(action): n for action, n in plan.counts().items()} for plan in plans},
         "plans": [plan_value(plan) for plan in plans],
     }
+    return value | {"causes": causes_json(causes)} if causes else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,12 @@ def common_commit(root: Path, one: str, other: str) -> str:
     return answer.decode().split()[0]
 
 
+def commits_ahead(root: Path, base: str, head: str) -> int:
+    """How many commits a base has, given by name, that a head has not; 0 also where git cannot say."""
+    answer = Git(root).ask("rev-list", "--count", base, f"^{head}", "--")
+    return int(answer) if answer and answer.strip().isdigit() else 0
+
+
 def refuse_unsigned(root: Path, commit: str) -> None:
     """Raises GuardError for a commit whose signature git cannot verify with the keys that it is configured to trust."""
     code, _, words = Git(root).run("verify-commit", commit)
