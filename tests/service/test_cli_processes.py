@@ -210,7 +210,7 @@ def test_interrupted_question(project: ProjectFolder, platform: SimulatedPlatfor
 
 def test_live_progress(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """While jobs run a table shows them and what is to come; it is gone at the end, and the cursor is back."""
-    platform.plays(SLOW_JOB)
+    platform.plays({**SLOW_JOB, "match": {"model": "cm-alpha", "operation": "deploy"}})
     project.init("alpha")
     project.deploy("needy", more="rollout: {dependsOn: [alpha]}")
     terminal = project.terminal("apply", "--yes")
