@@ -16,7 +16,7 @@ from reconciler.diff import metadata_of
 from reconciler.errors import GuardError, ReconcilerError, UsageError
 from reconciler.model.applied import Applied, Attempt, Entry, Operation, Situation, Unanswered, situation_of
 from reconciler.model.plan import Action, Change, Reason
-from reconciler.model.records import Adopt, Decision, DecisionRecord, Forget, Resolve, Resume, Retry
+from reconciler.model.records import Adopt, Allow, Decision, DecisionRecord, Forget, Resolve, Resume, Retry, Suspend
 from reconciler.model.resource import Resource
 
 Verdict: TypeAlias = Literal["accepted", "happened", "didNotHappen", "sendAgain"]
@@ -136,6 +136,29 @@ def retry(applied: Applied, subject: Subject, by: By) -> DecisionRecord:
     if found is not None:
         raise UsageError(f"{subject.address} cannot be retried: {found[0]}.", next_step=f"Run `{found[1]}`.")
     return by.says(Retry(model_id=subject.model_id))
+
+
+def suspend(applied: Applied, subject: Subject | None, by: By, *, until: datetime | None) -> DecisionRecord:
+    """Change nothing of one deployment, or of the whole environment when `subject` is None; it lapses at `until`.
+
+    A suspension that is there already is replaced.
+    """
+    if until is not None and until <= by.at:
+        raise UsageError("A suspension cannot end before it begins.", next_step="Say for how long: --for 4h.")
+    if subject is not None:
+        _known(applied, subject)
+    decision = Suspend(model_id=None if subject is None else subject.model_id)
+    return replace(by.says(decision), until=until)
+
+
+def allow_mass_change(applied: Applied, by: By) -> DecisionRecord:
+    """Let the next run that sends change as much of the environment as it likes; its end takes that back."""
+    if applied.allow_mass_change:
+        raise UsageError(
+            f"{applied.environment} may change as a whole already: the next run that sends takes that back.",
+            next_step=f"`reconciler plan -e {applied.environment}` shows what it would do.",
+        )
+    return by.says(Allow())
 
 
 def resume(applied: Applied, subject: Subject | None, by: By) -> DecisionRecord:

@@ -39,6 +39,7 @@ NOT_DONE = {
     Reason.OUTCOME_UNKNOWN: Ended.UNKNOWN,
     Reason.QUARANTINED: Ended.REFUSED,
     Reason.SUSPENDED: Ended.SKIPPED,
+    Reason.BACKOFF: Ended.SKIPPED,
 }
 
 

@@ -200,7 +200,14 @@ class Rebind:
     kind: Literal["rebind"] = "rebind"
 
 
-Decision: TypeAlias = Adopt | Describe | Forget | Resolve | Retry | Quarantine | Pin | Suspend | Resume | Rebind
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Let the next run that sends change as much of the environment as it likes; that run's end takes it back."""
+
+    kind: Literal["allow"] = "allow"
+
+
+Decision: TypeAlias = Adopt | Describe | Forget | Resolve | Retry | Quarantine | Pin | Suspend | Resume | Allow | Rebind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

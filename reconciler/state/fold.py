@@ -38,6 +38,7 @@ from reconciler.model.applied import (
 )
 from reconciler.model.records import (
     Adopt,
+    Allow,
     AttemptRecord,
     DecisionRecord,
     Describe,
@@ -131,7 +132,7 @@ def _lock(applied: Applied, record: LockRecord) -> Applied:
         case LockEvent.RENEWED:
             return applied
         case LockEvent.RELEASED:
-            return replace(applied, lock=None) if mine else applied
+            return replace(applied, lock=None, allow_mass_change=False) if mine else applied
         case _:
             assert_never(record.event)
 
@@ -316,6 +317,8 @@ def _decided(applied: Applied, entries: _Entries, record: DecisionRecord) -> App
     match record.decision:
         case Rebind(binding=binding):
             return replace(applied, binding=binding)
+        case Allow():
+            return replace(applied, allow_mass_change=True)
         case Suspend(model_id=None):
             return replace(applied, suspension=_hold(record))
         case Resume(model_id=None):

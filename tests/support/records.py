@@ -28,6 +28,7 @@ from reconciler.model.applied import (
 )
 from reconciler.model.records import (
     Adopt,
+    Allow,
     AttemptRecord,
     Decision,
     DecisionRecord,
@@ -207,6 +208,7 @@ decisions = st.one_of(
     st.builds(Suspend, model_id=st.none() | models),
     st.builds(Resume, model_id=st.none() | models),
     st.builds(Rebind, binding=bindings),
+    st.builds(Allow),
     st.builds(
         Resolve,
         model_id=models,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from reconciler.apply.context import Pace, Stop
 from reconciler.model.applied import Accepted
@@ -12,7 +13,7 @@ from tests.support.estates import Estate, resources
 from tests.support.simulator import scenario
 
 
-async def _with_room(estate: Estate, after: float, **options: object) -> RunReport:
+async def _with_room(estate: Estate, after: float, **options: Any) -> RunReport:
     room = Stop()
     run = asyncio.create_task(estate.applying(room=room, **options))
     await asyncio.sleep(after)
