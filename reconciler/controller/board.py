@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from reconciler.controller.policy import Wait
 from reconciler.diagnostics import Diagnostic
 from reconciler.model.applied import Applied
 from reconciler.model.events import Event
@@ -54,8 +55,9 @@ class Pass:
 class View:
     """One environment as the loop sees it: the last plan and state, and the pass that made them.
 
-    `running` is the id of a pass under way. `held_up` is why nothing is sent by itself, as a sentence, None when nothing
-    stands in the way. `next_look` is when the loop looks again by itself.
+    `running` is the id of a pass under way. `waits` are the changes that are not done now, each with why and until when.
+    `held_up` is why nothing is sent by itself, as a sentence, None when nothing stands in the way. `next_look` is when the
+    loop looks again by itself.
     """
 
     environment: Environment
@@ -65,6 +67,7 @@ class View:
     last: Pass | None = None
     last_success_at: datetime | None = None
     running: str | None = None
+    waits: tuple[Wait, ...] = ()
     held_up: str | None = None
     next_look: datetime | None = None
     dry_run: bool = False
