@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from reconciler.cli.reference import cli_page
 from reconciler.load.codes import diagnostics_page
 from reconciler.load.fits import compiled
 from reconciler.load.schema import render, schema_of
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 # file, from the root of the repository -> its text
 GENERATED: Mapping[str, Callable[[], str]] = {
+    "docs/cli.md": cli_page,
     "docs/diagnostics.md": diagnostics_page,
     "docs/manifests.md": manifests_page,
     "reconciler/load/fits.json": compiled,

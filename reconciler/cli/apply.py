@@ -40,10 +40,21 @@ if TYPE_CHECKING:
 @environments_option
 @click.option("--all-environments", is_flag=True, help="Every environment, one run each.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Apply what this file holds, or nothing.")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Apply what this file holds, or nothing.",
+)
 @click.option("--no-wait", is_flag=True, help="Send what is ready and follow nothing.")
 @click.option(
-    "--parallelism", type=click.IntRange(1, 64), default=4, show_default=True, help="Deployments under way at once."
+    "--parallelism",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Deployments under way at once.",
 )
 @click.option("--allow-mass-change", is_flag=True, help="Allow a plan that changes a large share of the environment.")
 @click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")

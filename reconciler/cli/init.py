@@ -29,12 +29,14 @@ from reconciler.wiring import Opened
         "reconciler init --from body.json --model-id cm-… --model-type fineTune",
     ),
 )
-@click.option("--environment", "-e", default="production", show_default=True, help="The first environment's name.")
+@click.option(
+    "--environment", "-e", metavar="ENV", default="production", show_default=True, help="The first environment's name."
+)
 @click.option("--api-key-env", metavar="NAME", help="Variable of its API key. Default: ENVIRONMENT_API_KEY.")
 @click.option(
     "--from", "sources", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="A deploy call."
 )
-@click.option("--model-id", help="Of the body that --from names, where the file does not say it.")
+@click.option("--model-id", metavar="ID", help="Of the body that --from names, where the file does not say it.")
 @click.option("--model-type", type=click.Choice(["openSource", "fineTune"]), help="As --model-id.")
 @click.pass_context
 def init(

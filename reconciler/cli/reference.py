@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import click
@@ -44,7 +45,9 @@ def _paragraphs(text: str) -> str:
 
 
 def _examples(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip().startswith("reconciler ")]
+    """As a shell would take them: what stands behind a command is a comment."""
+    lines = (line.strip() for line in text.splitlines())
+    return [re.sub(r" {3,}(?=[^#\s])", "   # ", line) for line in lines if line.startswith("reconciler ")]
 
 
 def _options(command: click.Command) -> Iterator[str]:

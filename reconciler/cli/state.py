@@ -47,7 +47,7 @@ def show(ctx: click.Context, environments: tuple[str, ...]) -> int:
 
 @state.command(cls=Command, epilog=examples("reconciler state unlock -e production --epoch 12"))
 @environments_option
-@click.option("--epoch", type=int, required=True, help="Which lock, as the message about it says.")
+@click.option("--epoch", metavar="N", type=int, required=True, help="Which lock, as the message about it says.")
 @click.pass_context
 def unlock(ctx: click.Context, environments: tuple[str, ...], epoch: int) -> int:
     """Clear a run lock that a dead run left behind. A lock whose holder lives is not broken: stop the holder."""

@@ -19,7 +19,7 @@ from reconciler.status import DeploymentStatus, statuses
     cls=Command,
     epilog=examples(
         "reconciler status                        every deployment",
-        "reconciler status -o wide 'production/*' with devices, commits and dates",
+        "reconciler status -o wide 'production/*'    with devices, commits and dates",
         "reconciler status --wait                 follow what is running; send nothing",
     ),
 )
