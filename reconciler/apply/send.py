@@ -32,6 +32,7 @@ from reconciler.model.events import Happened
 from reconciler.model.plan import Action, Change, Reason
 from reconciler.model.records import AttemptRecord, DecisionRecord, NotSentRecord, RawRecord, Record, Resolve
 from reconciler.model.run import Ended, Result
+from reconciler.model.snapshot import Provenance
 from reconciler.platform.api import (
     MAX_KEPT,
     Aborted,
@@ -352,7 +353,7 @@ class _Call:
             model_type=change.model_type,
             body=change.body,
             digest=change.digest,
-            provenance=context.provenance,
+            provenance=_provenance_of(change, context.provenance),
             epoch=self._run.epoch,
             at=context.now(),
         )
@@ -465,6 +466,13 @@ class _OfOthers:
     def __contains__(self, dock_status_id: object) -> bool:
         owner = self._run.known.owner_of(self._applied, str(dock_status_id))
         return owner is not None and owner != self._attempt
+
+
+def _provenance_of(change: Change, run: Provenance) -> Provenance:
+    """The run's; where an earlier spec is put back, that spec's commit, of which nothing else is known here."""
+    if change.commit is None:
+        return run
+    return Provenance(commit=change.commit, actor=run.actor, ci_url=run.ci_url)
 
 
 def recovery_line(environment: str, record: Record) -> str:

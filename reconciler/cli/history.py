@@ -17,15 +17,21 @@ from reconciler.report.status_text import history_json, history_text
 @click.command(
     cls=Command,
     epilog=examples(
-        "reconciler history", "reconciler history production", "reconciler history production/flan-t5 -o json"
+        "reconciler history",
+        "reconciler history production",
+        "reconciler history production/flan-t5 -o json",
+        "reconciler history production/flan-t5 --values    who wrote each live value, where and when",
     ),
 )
 @click.argument("address", metavar="[ENV[/NAME]]", required=False)
 @output_option("text", "json", "yaml")
+@click.option("--values", is_flag=True, help="Each live value: the line that says so, its commit, author and date.")
 @click.pass_context
-def history(ctx: click.Context, address: str | None, output: str) -> int:
+def history(ctx: click.Context, address: str | None, output: str, *, values: bool) -> int:
     """List the attempts that the state remembers (the last ten of each deployment), oldest first."""
     session = Session.of(ctx)
+    if values:
+        return _values(session, address, output)
     opened = wiring.open_project(session.settings)
     environment, _, name = (address or "").partition("/")
     if address and not name and environment not in opened.names and len(opened.names) == 1:
@@ -41,6 +47,20 @@ def history(ctx: click.Context, address: str | None, output: str) -> int:
         session.show(history_text(selected, session.style(sys.stdout), now=now()))
     else:
         session.show_value(history_json(selected), output)
+    return 0
+
+
+def _values(session: Session, address: str | None, output: str) -> int:
+    from reconciler.cli.values import live_values
+    from reconciler.report.values_text import values_json, values_text
+
+    if address is None:
+        raise UsageError("--values is about one deployment.", next_step="Name it as ENV/NAME.")
+    whole, live, found = live_values(session, address)
+    if output == "text":
+        session.show(values_text(whole, live, found, session.style(sys.stdout)))
+    else:
+        session.show_value(values_json(whole, found), output)
     return 0
 
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show every deployment: sync, health, operation."),
     "explain": ("explain", "Say why a deployment is as it is, and what unblocks it."),
     "history": ("history", "List the attempts, oldest first."),
+    "rollback": ("rollback", "Put an earlier spec of a deployment back."),
     "adopt": ("adopt", "Record what already runs as live, without a call."),
     "resolve": ("resolve", "Say how an unknown outcome really ended."),
     "retry": ("retry", "Send a deployment again at the next apply."),

@@ -106,10 +106,11 @@ async def _with_signals(
 def _context(
     project: Project, planned: Planned, run_id: str, listener: Listener, *, operation: str, parallelism: int, wait: bool
 ) -> RunContext:
+    settings = project.session.settings
     return RunContext(
         run=run_id,
         holder=holder_of(project.session, operation, run_id),
-        provenance=project.checked.snapshot.provenance,
+        provenance=replace(project.checked.snapshot.provenance, actor=settings.user, ci_url=settings.ci_url),
         rate_limit=planned.environment.rate_limit,
         parallelism=parallelism,
         wait=wait,

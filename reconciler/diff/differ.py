@@ -79,7 +79,7 @@ class Differ:
         if verdict.action in _ACTING:
             held = self._held(entry, resource.digest) or self._while_broken(entry, resource)
             verdict = _or_follow(held, entry) if held is not None else verdict
-        return self._change(resource, entry, verdict, is_pinned=pin is not None)
+        return self._change(resource, entry, verdict, pin)
 
     def of_gone(self, entry: Entry) -> Change | None:
         replaced = self.names.is_replaced(entry)
@@ -179,7 +179,7 @@ class Differ:
     def _is_anything_broken(self) -> bool:
         return bool(self.desired.broken or self.desired.broken_files)
 
-    def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict, *, is_pinned: bool) -> Change:
+    def _change(self, resource: Resource, entry: Entry | None, verdict: Verdict, pin: Pinned | None) -> Change:
         metadata = metadata_of(resource)
         action = verdict.action
         sends = action.sends
@@ -198,7 +198,7 @@ class Differ:
             model_type=resource.model_type,
             body=resource.body if sends or action is Action.ADOPT else None,
             digest=resource.digest,
-            fields=self._fields(resource, entry, is_pinned=is_pinned) if sends else (),
+            fields=self._fields(resource, entry, is_pinned=pin is not None) if sends else (),
             rollout=resource.rollout,
             metadata=metadata,
             position=resource.origin.position,
@@ -208,6 +208,7 @@ class Differ:
             restarts=is_live and sends and action is not Action.DEPLOY,
             records=changed and verdict.reason not in (Reason.SUSPENDED, Reason.BROKEN),
             hint=hint_of(verdict, resource, entry),
+            commit=pin.commit if pin is not None else None,
         )
 
     def _fields(self, resource: Resource, entry: Entry | None, *, is_pinned: bool) -> tuple[FieldChange, ...]:

@@ -101,7 +101,8 @@ class Change:
     entry will remember. `job` is the dock status id of a running job that is followed first. `waits_for` are explicit
     edges; a change also waits for every change of a lower `wave`, and an undeploy for everything else (DESIGN.md).
     `hint` is a whole sentence about a better way or a next step. `restarts` is True when a running model restarts.
-    `records` is True when the entry's metadata changes and nothing else tells so.
+    `records` is True when the entry's metadata changes and nothing else tells so. `commit` is the one that the body comes
+    from where it is not the plan's: of a spec that was put back.
     """
 
     address: str
@@ -126,6 +127,7 @@ class Change:
     replaces: str | None = None
     records: bool = False
     hint: str | None = None
+    commit: str | None = None
 
     @property
     def on_unknown(self) -> OnUnknown:

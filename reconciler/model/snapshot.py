@@ -18,9 +18,10 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where manifests come from. Everything is None outside a git checkout.
+    """Where manifests come from, and who has them applied. The commit and what belongs to it are None outside a checkout.
 
-    `dirty` is True when a file that was read differs from the commit or is not in it.
+    `dirty` is True when a file that was read differs from the commit or is not in it. `actor` is who runs the program, as the
+    CI system or the machine names them; `ci_url` the address of the CI run, where there is one.
     """
 
     commit: str | None = None
@@ -28,6 +29,8 @@ class Provenance:
     committed_at: datetime | None = None
     branch: str | None = None
     dirty: bool | None = None
+    actor: str | None = None
+    ci_url: str | None = None
 
 
 NO_PROVENANCE = Provenance()

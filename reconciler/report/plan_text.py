@@ -135,7 +135,8 @@ class _Page:
         """Whether it has lines of its own: something happens or is kept from happening. One half of a replace stands for both."""
         if change.address in self.old_halves:
             return False
-        return self.verbose or change.action is not Action.NONE or change.reason in UNSATISFIED
+        told = change.reason in UNSATISFIED or change.reason is Reason.PINNED
+        return self.verbose or change.action is not Action.NONE or told
 
     def _is_short(self, change: Change) -> bool:
         """One line is enough for what stays as it is."""
