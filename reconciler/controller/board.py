@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from reconciler.controller.policy import Wait
 from reconciler.diagnostics import Diagnostic
+from reconciler.errors import ReconcilerError
 from reconciler.model.applied import Applied
 from reconciler.model.events import Event
 from reconciler.model.plan import Plan
@@ -38,6 +39,7 @@ class Pass:
     """One turn of the loop in one environment. `id` ties it to its events; `cause` says what asked for the look.
 
     `detail` is a sentence. `seconds` counts on the monotonic clock. `commit` is the manifests' commit, where there is one.
+    `problem` is what ended it before its time, or forbade it.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Pass:
     detail: str = ""
     commit: str | None = None
     report: RunReport | None = None
+    problem: ReconcilerError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,20 @@ from reconciler.apply.recover import as_of_now, running_jobs
 from reconciler.controller.board import Board, Pass, PassEnd, View
 from reconciler.controller.policy import PROBE, Judgement, Pause, judge
 from reconciler.diagnostics import Severity, errors_in
-from reconciler.errors import AuthenticationError, ReconcilerError, RunLockHeld, SourceError
+from reconciler.errors import (
+    AuthenticationError,
+    GuardError,
+    InvalidInput,
+    ReconcilerError,
+    RunLockHeld,
+    SourceError,
+    Unfinished,
+)
 from reconciler.model.applied import Applied, Holder
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Plan
 from reconciler.model.resource import Environment
-from reconciler.model.run import Ended, RunReport
+from reconciler.model.run import EXIT_CODES, Ended, RunReport
 from reconciler.model.snapshot import NO_PROVENANCE
 from reconciler.pipeline import Checked
 from reconciler.platform.api import Platform
@@ -134,6 +142,23 @@ class Worker:
             finally:
                 await self._close()
 
+    def exit_codes(self) -> list[int]:
+        """What the last pass counts for, as `apply` would count it (DESIGN.md, rule 9)."""
+        outcome = self.outcome
+        if outcome is None:
+            return []
+        codes = [] if outcome.problem is None else [outcome.problem.exit_code]
+        codes += [error.exit_code for error in outcome.report.problems] if outcome.report is not None else []
+        codes += [EXIT_CODES[result.ended] for result in outcome.report.results] if outcome.report is not None else []
+        if outcome.judged is not None and outcome.judged.held_up is not None:
+            codes.append(GuardError.exit_code)
+        if errors_in(self._view.diagnostics):
+            codes.append(InvalidInput.exit_code)
+        interrupted = outcome.report.interrupted if outcome.report is not None else None
+        if interrupted is not None and outcome.report is not None:
+            codes.append(Unfinished.exit_code if outcome.report.is_unfinished else 128 + interrupted)
+        return codes
+
     # Between passes
 
     @property
@@ -204,6 +229,7 @@ class Worker:
             detail=outcome.detail,
             commit=reading.checked.snapshot.provenance.commit if reading.checked else None,
             report=outcome.report,
+            problem=outcome.problem,
         )
         self._finish(done, outcome)
 

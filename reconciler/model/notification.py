@@ -20,7 +20,7 @@ class Outcome(StrEnum):
     HELD = "held"  # whether the platform did it is unknown: a person must say
     QUARANTINED = "quarantined"  # this digest is not tried again by itself
     ALARM = "alarm"  # the platform did what no platform should
-    REFUSED = "refused"  # manifests, state or source forbid every change
+    REFUSED = "refused"  # manifests, state or source forbid changes
     WAITING = "waiting"  # a person must allow something first
     UNAUTHORIZED = "unauthorized"  # the platform does not accept the key, or its certificate is not trusted
     UNREACHABLE = "unreachable"  # for some minutes nothing could be sent

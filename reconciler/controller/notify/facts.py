@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from reconciler.controller.board import Pass, PassEnd, View
-from reconciler.errors import AuthenticationError, PlatformUnreachable
+from reconciler.diagnostics import errors_in
+from reconciler.errors import AuthenticationError, PlatformUnreachable, RunLockHeld
+from reconciler.model.applied import NotProcessed, RefusalKind
 from reconciler.model.events import Event, Happened
 from reconciler.model.notification import Outcome
 from reconciler.model.plan import Action, Change, Reason
@@ -30,6 +33,9 @@ _TOLD = {
 }
 # Bookkeeping changes nothing on the platform.
 _WORTH_TELLING = frozenset({Action.DEPLOY, Action.REDEPLOY, Action.UNDEPLOY, Action.RETRY, Action.FOLLOW, Action.HOLD})
+
+
+_Trouble: TypeAlias = tuple[Outcome, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[str | None, Outcome]] = {}
-        self._trouble: dict[str, tuple[Outcome, str]] = {}
+        self._trouble: dict[str, _Trouble] = {}
         self._unreachable_since: dict[str, datetime] = {}
         self._alarms: dict[str, tuple[str, str]] = {}
 
@@ -116,28 +122,38 @@ class Memory:
             self._trouble[done.environment] = trouble
             yield _about(done, *trouble)
 
-    def _trouble_of(self, done: Pass, view: View) -> tuple[Outcome, str] | None:
-        if done.end is PassEnd.REFUSED:
+    def _trouble_of(self, done: Pass, view: View) -> _Trouble | None:
+        """What stands in the way of the whole environment, in the words in which it was told first."""
+        told = self._trouble.get(done.environment)
+        match done.problem:
+            case RunLockHeld():
+                return told  # somebody else is at work, which is no trouble
+            case AuthenticationError() as error:
+                return _same(told, Outcome.UNAUTHORIZED) or (Outcome.UNAUTHORIZED, str(error))
+        if done.end is PassEnd.REFUSED or (done.problem and not isinstance(done.problem, PlatformUnreachable)):
             return Outcome.REFUSED, done.detail
-        report = done.report
-        results = report.results if report else ()
-        problems = report.problems if report else ()
+        wrong = errors_in(view.diagnostics)
+        if wrong:
+            return (
+                Outcome.REFUSED,
+                f"{len(wrong)} errors in the manifests; the first: {wrong[0].position}: {wrong[0].message}",
+            )
+        if view.plan is not None and view.plan.guards:
+            return Outcome.WAITING, view.held_up or "; ".join(guard.message for guard in view.plan.guards)
+        results = done.report.results if done.report else ()
         refused = next((result.detail for result in results if result.ended is Ended.UNAUTHORIZED), None)
-        refused = refused or next((str(one) for one in problems if isinstance(one, AuthenticationError)), None)
-        if refused:
-            return Outcome.UNAUTHORIZED, refused
-        silent = next((result.detail for result in results if result.ended is Ended.UNREACHABLE), None)
-        silent = silent or next((str(one) for one in problems if isinstance(one, PlatformUnreachable)), None)
-        if silent:
-            since = self._unreachable_since.setdefault(done.environment, done.started_at)
-            told = self._trouble.get(done.environment)
-            if told is not None and told[0] is Outcome.UNREACHABLE:
-                return told  # the words change from try to try: still the same news
-            return (Outcome.UNREACHABLE, silent) if _end_of(done) - since >= PATIENCE else told
-        self._unreachable_since.pop(done.environment, None)
-        if done.end is PassEnd.WAITING or view.held_up:
-            return Outcome.WAITING, view.held_up or done.detail
-        return None
+        if refused is None and view.held_up and _key_is_refused(view):
+            refused = view.held_up
+        if refused is not None:
+            return _same(told, Outcome.UNAUTHORIZED) or (Outcome.UNAUTHORIZED, refused)
+        silent = next((result.detail for result in results if result.ended is Ended.UNREACHABLE), view.held_up)
+        if silent is None:
+            self._unreachable_since.pop(done.environment, None)
+            return None
+        if told is not None and told[0] in {Outcome.UNREACHABLE, Outcome.UNAUTHORIZED}:
+            return told  # a pause: the words change from try to try, the news does not
+        since = self._unreachable_since.setdefault(done.environment, done.started_at)
+        return (Outcome.UNREACHABLE, silent) if _end_of(done) - since >= PATIENCE else told
 
     def _forget(self, environment: str, changes: dict[str, Change]) -> None:
         """What no plan names any more."""
@@ -153,6 +169,17 @@ def _outcome_of(change: Change | None, result: Result | None) -> Outcome | None:
     if result is not None:
         return _TOLD.get(result.ended) if result.action in _WORTH_TELLING else None
     return Outcome.HELD if change is not None and change.action is Action.HOLD else None
+
+
+def _same(told: _Trouble | None, outcome: Outcome) -> _Trouble | None:
+    return told if told is not None and told[0] is outcome else None
+
+
+def _key_is_refused(view: View) -> bool:
+    """As the state tells it: also right after a start."""
+    entries = view.applied.entries.values() if view.applied else ()
+    outcomes = (entry.last.outcome for entry in entries if entry.last is not None)
+    return any(isinstance(one, NotProcessed) and one.kind is RefusalKind.UNAUTHORIZED for one in outcomes)
 
 
 def _about(done: Pass, outcome: Outcome, detail: str) -> Fact:
