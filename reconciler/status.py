@@ -385,7 +385,7 @@ def _gate_job(case: _Case) -> Gate:
     if change.job is None:
         return Gate(name="no job runs", stand=Stand.PASSED, detail="no job of it is running")
     command = f"reconciler status -e {change.environment} --wait"
-    return Gate(name="no job runs", stand=Stand.WAITING, detail=f"{change.job} is running", command=command)
+    return Gate(name="no job runs", stand=Stand.WAITING, detail=f"its job {change.job} is running", command=command)
 
 
 def _gate_dependencies(case: _Case) -> Gate:

@@ -26,6 +26,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.run import EXIT_CODES, RunReport
 from reconciler.platform.client import HttpPlatform
 from reconciler.report.run_text import run_text
+from reconciler.settings import is_terminal
 
 T = TypeVar("T")
 UNFINISHED = 9
@@ -57,6 +58,8 @@ def follow_jobs(project: Project, planned: Planned) -> int:
 def _told(session: Session, report: RunReport) -> int:
     for line in report.recovery:
         session.say(line)
+    if is_terminal(sys.stdout) and is_terminal(sys.stderr):
+        session.say("")  # the report begins where the progress ended
     session.show(run_text(report, session.style(sys.stdout)))
     return exit_code(report)
 

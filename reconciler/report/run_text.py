@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
@@ -114,10 +115,14 @@ def run_text(report: RunReport, style: Style) -> str:
         lines += ["Next:", *(f"  {safe(step)}" for step in steps), ""]
     if report.interrupted is not None:
         lines.append(
-            style.paint(f"Interrupted by signal {report.interrupted}; everything that was sent is recorded.", "yellow")
+            style.paint(f"Interrupted by {_name_of(report.interrupted)}; what was sent is recorded.", "yellow")
         )
     lines.append(style.paint(safe(summary(report)), "bold"))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _name_of(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def summary(report: RunReport) -> str:
