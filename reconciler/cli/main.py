@@ -9,7 +9,7 @@ import gc
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +17,14 @@ from reconciler import __version__
 from reconciler.cli.options import common_options
 from reconciler.errors import ReconcilerError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 # name -> (module, what it does in a line); in the order of the help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Create the state, a project file and a first manifest."),
     "validate": ("validate", "Check every manifest; no state, no network."),
+    "fmt": ("fmt", "Write manifests and the project file in one style."),
     "plan": ("plan", "Show what apply would do (alias: diff)."),
     "apply": ("apply", "Do it: deploy, follow each job, record it."),
     "status": ("status", "Show every deployment: sync, health, operation."),
@@ -30,11 +34,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adopt": ("adopt", "Record what already runs as live, without a call."),
     "resolve": ("resolve", "Say how an unknown outcome really ended."),
     "retry": ("retry", "Send a deployment again at the next apply."),
-    "resume": ("resume", "End a suspension, so that apply may send again."),
+    "suspend": ("suspend", "Change nothing of an environment or deployment for a while."),
+    "resume": ("resume", "Let go on what waits: end a suspension, allow a mass change."),
+    "watch": ("watch", "Keep the platform as the manifests say, for as long as it runs."),
+    "health": ("health", "Ask a running watch whether it is well."),
     "undeploy": ("undeploy", "Remove an orphan from the platform."),
     "forget": ("forget", "Drop an entry from the state; the platform is not called."),
     "schema": ("schema", "Print the JSON Schemas of manifests and project file."),
     "state": ("state", "Look at, unlock or repair the state."),
+    "comment": ("comment", "Put a plan on a pull request, or update it there."),
+    "completion": ("completion", "Print what makes a shell complete commands and names."),
     "doctor": ("doctor", "Look whether everything is in place, and say what to do."),
     "simulate": ("simulate", "Run a simulated platform on this machine."),
 }
@@ -54,6 +63,15 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"reconciler.cli.{COMMANDS[name][0]}"), COMMANDS[name][0])
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: importing every command to complete one would make the shell wait."""
+        from click.shell_completion import CompletionItem
+
+        offered = [
+            CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*offered, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Errors become words here, where it is known how the user wants to see them."""

@@ -13,11 +13,12 @@ from dataclasses import replace
 
 from reconciler.apply.context import Stop
 from reconciler.controller.loop import Means, Reading, Worker
-from reconciler.controller.triggers import FILES
+from reconciler.controller.triggers import FETCH, FILES
 from reconciler.errors import ReconcilerError
 from reconciler.model.resource import Environment
 from reconciler.pipeline import Checked
 
+_HINTS = (FILES, FETCH)  # when these find nothing new, there is nothing to do
 HEARTBEAT = 5.0
 LAST_MOMENT = 6.0  # seconds after which nobody is waited for any more: out within 7
 
@@ -26,12 +27,19 @@ class Supervisor:
     """`read` gives the manifests at rest, or raises ReconcilerError. `means.ask` is set here."""
 
     def __init__(
-        self, read: Callable[[], Awaitable[Checked]], means: Means, environments: Iterable[Environment]
+        self,
+        read: Callable[[], Awaitable[Checked]],
+        means: Means,
+        environments: Iterable[Environment],
+        *,
+        only: frozenset[str] = frozenset(),
     ) -> None:
+        """`only` are the names that concern us; all of them when it is empty."""
         self.workers: dict[str, Worker] = {}
         self._read = read
         self._means = replace(means, ask=self.ask)
         self._first = tuple(environments)
+        self._only = only
         self._bell = asyncio.Event()
         self._asked: dict[str | None, list[str]] = {}
         self._last: Reading | None = None
@@ -107,14 +115,14 @@ class Supervisor:
             self._have(reading.checked.environments.values())
         for name, worker in self.workers.items():
             causes = [*asked.get(None, ()), *asked.get(name, ())]
-            if is_new or any(cause != FILES for cause in causes):
+            if is_new or any(cause not in _HINTS for cause in causes):
                 worker.offer(replace(reading, cause=", ".join(dict.fromkeys(causes)) or reading.cause))
 
     # Workers
 
     def _have(self, environments: Iterable[Environment]) -> None:
         """A worker for every environment, and for no other."""
-        wanted = {environment.name: environment for environment in environments}
+        wanted = {e.name: e for e in environments if not self._only or e.name in self._only}
         for name in self.workers.keys() - wanted.keys():
             self.workers.pop(name).retire()
         for name in wanted.keys() - self.workers.keys():

@@ -22,6 +22,7 @@ Say: TypeAlias = Callable[[str], None]
 
 FILES = "files changed"
 CLOCK = "the clock"
+FETCH = "time to fetch"
 STORM = 8192  # events at once, from which on some may have been lost
 USUAL_POLL = 5.0
 STEP = 50  # milliseconds; the settle time hides it

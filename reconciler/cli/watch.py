@@ -1,0 +1,358 @@
+"""`reconciler watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler import wiring
+from reconciler.cli.options import FLAGS, Command, environments_option, examples
+from reconciler.cli.session import Session, now
+from reconciler.errors import UsageError, worst
+from reconciler.model.spelling import seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.apply.context import Pace, Stop
+    from reconciler.cli.watched import WatchedBranch, WatchedFolder
+    from reconciler.controller.board import Board, Pass, View
+    from reconciler.controller.loop import Means
+    from reconciler.controller.supervisor import Supervisor
+    from reconciler.model.applied import Holder
+    from reconciler.model.resource import Environment
+    from reconciler.wiring import Opened
+
+MINUTE = 60.0
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stubs of newer versions only
+    """`45m`, `1h30m`, `10s`; also seconds with a fraction, as `0.5`."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return float(value) if value.replace(".", "", 1).isdecimal() else float(seconds_of(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a duration such as 45m, 1h30m or 10s", param, ctx)
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "reconciler watch                              the folder where you are",
+        "reconciler watch --once                       one pass; exit codes are apply's",
+        "reconciler watch --dry-run                    says what it would do, writes nothing",
+        "reconciler watch --git https://git.example.com/ml/models.git --ref main --project /etc/reconciler.yaml",
+    ),
+)
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path())
+@environments_option
+@click.option("--git", "url", metavar="URL", help="Watch a branch of this repository instead of a folder.")
+@click.option("--ref", metavar="BRANCH", help="The branch, with --git. Default main.")
+@click.option("--path", metavar="P", help="The project's folder in the repository, with --git.")
+@click.option("--interval", type=Duration(), default=MINUTE, show_default="1m", help="Between fetches, with --git.")
+@click.option(
+    "--resync",
+    type=Duration(),
+    default=5 * MINUTE,
+    show_default="5m",
+    help="Look at least this often, whatever happens.",
+)
+@click.option(
+    "--settle", type=Duration(), default=1.0, show_default="1s", help="How long files must be left alone to be read."
+)
+@click.option("--poll", type=Duration(), metavar="DURATION", help="Look at the files in intervals, not on events.")
+@click.option("--once", is_flag=True, help="One pass of every environment, then end.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; send and write nothing.")
+@click.option(
+    "--parallelism", type=click.IntRange(1, 64), default=4, show_default=True, help="Deployments under way at once."
+)
+@click.option("--init-state", is_flag=True, help="Create the state where there is none.")
+@click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")
+@click.pass_context
+def watch(  # one parameter an option
+    ctx: click.Context,
+    folder: str | None,
+    environments: tuple[str, ...],
+    url: str | None,
+    ref: str | None,
+    path: str | None,
+    interval: float,
+    resync: float,
+    settle: float,
+    poll: float | None,
+    parallelism: int,
+    *,
+    once: bool,
+    dry_run: bool,
+    init_state: bool,
+    allow_ephemeral_state: bool,
+) -> int:
+    """Keep the platform as the manifests say, for as long as it runs.
+
+    Whatever changes in the folder or on the branch is applied once the files are at rest. What fails is tried again after
+    5 and 20 minutes and then left alone; what is doubtful, or changes too much at once, waits for a person.
+    """
+    if folder is not None:
+        ctx.meta.setdefault(FLAGS, {})["directory"] = folder
+    session = Session.of(ctx)
+    _check(session, url=url, ref=ref, path=path)
+    opened = wiring.open_project(session.settings)
+    chosen = opened.chosen(environments)
+    if not dry_run:
+        wiring.refuse_ephemeral(opened, allowed=allow_ephemeral_state)
+        if init_state:
+            _init(opened, chosen)
+    choices = _Choices(
+        url=url,
+        ref=ref or "main",
+        path=path or ".",
+        interval=interval,
+        resync=resync,
+        settle=settle,
+        poll=poll,
+        parallelism=parallelism,
+        once=once,
+        dry_run=dry_run,
+        only=frozenset(environments),
+    )
+    from reconciler.cli.watched import with_log_level
+
+    session.settings = with_log_level(session.settings, ctx.meta.get(FLAGS, {}).get("log_level"))
+    opened = replace(opened, settings=session.settings)
+    _set_up_log(opened, chosen)
+    return asyncio.run(_Watch(session, opened, choices).run(chosen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choices:
+    url: str | None
+    ref: str
+    path: str
+    interval: float
+    resync: float
+    settle: float
+    poll: float | None
+    parallelism: int
+    once: bool
+    dry_run: bool
+    only: frozenset[str]
+
+
+def _check(session: Session, *, url: str | None, ref: str | None, path: str | None) -> None:
+    if url is None:
+        if ref is not None or path is not None:
+            raise UsageError(
+                "--ref and --path say what of a repository is watched.", next_step="Name it with --git URL."
+            )
+        return
+    from reconciler.source.remote import protocol_of
+
+    protocol_of(url)
+    if not session.settings.project_named:
+        raise UsageError(
+            "--git needs the operator's project file: hosts and keys are never taken from the branch.",
+            next_step="Name it with --project FILE.",
+        )
+
+
+def _init(opened: Opened, chosen: tuple[Environment, ...]) -> None:
+    from reconciler.cli.planning import empty_state
+
+    for environment in chosen:
+        store = wiring.store_for(opened, environment)
+        if not store.exists():
+            store.create(empty_state(environment))
+
+
+def _set_up_log(opened: Opened, chosen: tuple[Environment, ...]) -> None:
+    from reconciler.cli.logs import set_up
+    from reconciler.errors import AuthenticationError
+
+    settings, secrets = opened.settings, []
+    for environment in chosen:
+        try:
+            secrets.append(wiring.key_reader(environment.api_key, settings.root, settings.environ)())
+        except AuthenticationError:
+            continue  # told, and tried again, by the environment's own passes
+    set_up(settings, run=f"watch-{os.getpid()}", secrets=secrets)
+
+
+class _Watch:
+    """The loop with everything around it."""
+
+    def __init__(self, session: Session, opened: Opened, choices: _Choices) -> None:
+        self._session, self._opened, self._choices = session, opened, choices
+        self._paces: dict[str, Pace] = {}
+        self._shown: dict[str, str] = {}
+
+    async def run(self, chosen: tuple[Environment, ...]) -> int:
+        from reconciler.apply.context import Stop
+        from reconciler.cli.logs import log_event
+        from reconciler.controller.board import Board
+        from reconciler.controller.supervisor import Supervisor
+
+        choices, stop = self._choices, Stop()
+        source = self._source()
+        board = Board(source=self._source_in_words())
+        board.on_event(log_event)
+        board.on_pass(self._tell)
+        means = self._means(board, stop, source)
+        supervisor = Supervisor(source.read, means, chosen, only=choices.only)
+        with _signals(stop, supervisor.ask):
+            async with AsyncExitStack() as stack:
+                if not choices.once:
+                    for trigger in self._triggers(source, supervisor):
+                        stack.push_async_callback(_cancelled, asyncio.create_task(trigger))
+                await supervisor.run()
+        return self._exit_code(supervisor, stop)
+
+    def _source(self) -> WatchedFolder | WatchedBranch:
+        from reconciler.cli.watched import WatchedFolder, watched_branch
+
+        choices, settings = self._choices, self._session.settings
+        if choices.url is None:
+            return WatchedFolder(settings, self._opened, choices.settle, self._say)
+        return watched_branch(settings, self._opened, choices.url, choices.ref, choices.path)
+
+    def _source_in_words(self) -> str:
+        from reconciler.source.remote import without_password
+
+        choices = self._choices
+        if choices.url is None:
+            return str(self._session.settings.root)
+        return f"{choices.ref} of {without_password(choices.url)}"
+
+    def _means(self, board: Board, stop: Stop, source: WatchedFolder | WatchedBranch) -> Means:
+        from reconciler.apply.context import Pace
+        from reconciler.controller.loop import Means
+
+        def pace(environment: Environment) -> Pace:
+            known = self._paces.get(environment.origin)
+            return known or self._paces.setdefault(environment.origin, Pace.of(environment.rate_limit))
+
+        return Means(
+            store=lambda environment: wiring.store_for(source.opened, environment),
+            platform=lambda environment: wiring.platform_for(source.opened, environment),
+            refuse=wiring.refuse_foreign,
+            pace=pace,
+            holder=self._holder,
+            ask=lambda *_: None,
+            now=now,
+            random=random.random,
+            board=board,
+            stop=stop,
+            parallelism=self._choices.parallelism,
+            dry_run=self._choices.dry_run,
+            once=self._choices.once,
+        )
+
+    def _holder(self, run: str) -> Holder:
+        from reconciler.cli.running import holder_of
+
+        return holder_of(self._session, "watch", run)
+
+    def _triggers(
+        self, source: WatchedFolder | WatchedBranch, supervisor: Supervisor
+    ) -> list[Coroutine[Any, Any, None]]:
+        from reconciler.cli.watched import WatchedFolder
+        from reconciler.controller.triggers import FETCH, FileWatch, every
+
+        choices = self._choices
+        supervisor.ask("the start")
+        found = [every(choices.resync, supervisor.ask, random=random.random)]
+        if isinstance(source, WatchedFolder):
+            files = FileWatch(
+                places=source.places,
+                ask=supervisor.ask,
+                say=self._say,
+                settle=choices.settle,
+                poll=choices.poll,
+            )
+            found.append(files.run())
+        else:
+            found.append(every(choices.interval, supervisor.ask, random=random.random, cause=FETCH))
+        return found
+
+    # What is said
+
+    def _say(self, text: str | None) -> None:
+        import structlog
+
+        structlog.get_logger().info("watching" if text is None else text)
+
+    def _tell(self, done: Pass, view: View) -> None:
+        """A line a pass; and the plan, where nothing is done with it. Records that nobody else has, above all."""
+        import structlog
+
+        from reconciler.controller.board import PassEnd
+
+        for line in done.report.recovery if done.report is not None else ():
+            self._session.say(line)
+        log = structlog.get_logger()
+        tell = log.info if done.end in {PassEnd.SUCCEEDED, PassEnd.SUPERSEDED} else log.warning
+        fields = {
+            "environment": done.environment,
+            "cause": done.cause,
+            "end": str(done.end),
+            "detail": done.detail or None,
+            "seconds": round(done.seconds, 3),
+            "commit": done.commit,
+        }
+        tell("pass", run=done.id, **{key: value for key, value in fields.items() if value is not None})
+        if self._choices.dry_run and view.plan is not None:
+            self._show_plan(view)
+
+    def _show_plan(self, view: View) -> None:
+        """Once, until it is another one."""
+        from reconciler.report.plan_text import plan_text
+
+        if view.plan is None:
+            return
+        text = plan_text([view.plan], self._session.style(sys.stdout))
+        if self._shown.get(view.environment.name) != text:
+            self._shown[view.environment.name] = text
+            self._session.show(text)
+
+    def _exit_code(self, supervisor: Supervisor, stop: Stop) -> int:
+        """Being stopped is how a watch ends well; a single pass ends as apply does."""
+        if supervisor.fatal is not None:
+            return supervisor.fatal.exit_code
+        if not self._choices.once:
+            return 0
+        codes = [code for worker in supervisor.workers.values() for code in worker.exit_codes()]
+        if not codes and stop.signal is not None:
+            return 128 + stop.signal
+        return worst(codes)
+
+
+@contextmanager
+def _signals(stop: Stop, ask: Callable[[str], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT end it in order, SIGHUP asks for a look."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.request, number)
+    loop.add_signal_handler(signal.SIGHUP, ask, "SIGHUP")
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,114 @@
+"""What `watch` reads: a folder, at rest, or a branch of a repository somewhere else. Knows the loop only by what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from reconciler import pipeline, wiring
+from reconciler.controller.rest import Places, read_at_rest
+from reconciler.load import Memo
+from reconciler.model.snapshot import Snapshot
+from reconciler.pipeline import Checked
+from reconciler.settings import Settings
+from reconciler.source.git import manifests_at
+from reconciler.source.remote import Remote
+from reconciler.wiring import Opened
+
+
+@dataclass(slots=True)
+class WatchedFolder:
+    """The project's folder. `opened` is the project as it was last read without an error."""
+
+    settings: Settings
+    opened: Opened
+    settle: float
+    say: Callable[[str | None], None]
+    memo: Memo = field(default_factory=Memo)
+
+    def places(self) -> Places:
+        project = self.opened.project
+        return Places(
+            root=self.settings.root,
+            folders=project.manifests,
+            ignore=project.ignore,
+            project=self.settings.project,
+        )
+
+    async def read(self) -> Checked:
+        """Raises InvalidInput, SourceError, StateError."""
+        done = await read_at_rest(self.places, self._read, settle=self.settle, say=self.say)
+        return done.value
+
+    def _read(self) -> Checked:
+        self.opened = _opened(self.settings)
+        return pipeline.check(wiring.take_snapshot(self.opened), self.opened.project, self.memo)
+
+
+@dataclass(slots=True)
+class WatchedBranch:
+    """`path` is the project's folder in the repository; the project file is the operator's, never the branch's."""
+
+    settings: Settings
+    opened: Opened
+    remote: Remote
+    path: str = "."
+    memo: Memo = field(default_factory=Memo)
+
+    async def read(self) -> Checked:
+        """Raises InvalidInput, SourceError, StateError."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> Checked:
+        self.opened = _opened(self.settings)
+        project = self.opened.project
+        commit = self.remote.fetch()
+        files, found = manifests_at(
+            self.remote.cache,
+            commit.commit or "",
+            tuple(self._inside(folder) for folder in project.manifests),
+            tuple(self._inside(pattern) for pattern in project.ignore),
+            project=self._inside(self.settings.project.name),
+        )
+        snapshot = Snapshot(files=files, project=self.opened.file, provenance=commit, diagnostics=found)
+        return pipeline.check(snapshot, project, self.memo)
+
+    def _inside(self, path: str) -> str:
+        return str(PurePosixPath(self.path, path))
+
+
+def _opened(settings: Settings) -> Opened:
+    opened = wiring.open_project(settings)
+    wiring.refuse_leftovers(opened)
+    return opened
+
+
+def watched_branch(settings: Settings, opened: Opened, url: str, ref: str, path: str) -> WatchedBranch:
+    """With a cache that the next start finds again, where there is a place for one."""
+    remote = Remote(url=url, ref=ref, cache=_cache(settings, url), environ=settings.environ)
+    return WatchedBranch(settings=settings, opened=opened, remote=remote, path=path)
+
+
+def _cache(settings: Settings, url: str) -> Path:
+    environ = settings.environ
+    home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else None)
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    if home is not None:
+        folder = Path(home, "reconciler", name)
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if os.access(folder, os.W_OK):
+                return folder
+    return Path(tempfile.mkdtemp(prefix="reconciler-git-"))
+
+
+def with_log_level(settings: Settings, said: str | None) -> Settings:
+    """What runs for months says what it does, unless it was told otherwise."""
+    told = said or settings.environ.get("RECONCILER_LOG_LEVEL")
+    return settings if told else replace(settings, log_level="info")

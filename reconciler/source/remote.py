@@ -1,0 +1,115 @@
+"""A branch of a git repository somewhere else, fetched into a bare cache and read from its objects.
+
+`cli.watch --git` uses it. Nothing is ever checked out, so links lead nowhere and no file is half written. Only the branch's
+newest commit is fetched; git runs with an argument vector, without hooks, submodules, prompts or protocols other than the
+one that the operator's URL names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.errors import SourceError, UsageError
+from reconciler.model.snapshot import Provenance
+from reconciler.model.text import one_line
+from reconciler.source.git import Git, provenance_from
+
+PATIENCE = 120.0  # seconds for one fetch
+TIDY_AFTER = 500  # fetches that brought something, after which the cache is tidied
+MAX_WORDS = 300
+REF = "refs/reconciler/watched"
+
+_PROTOCOLS = frozenset({"https", "http", "ssh", "git", "file"})
+_KEPT = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+_SAFE = (
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=", "-c", "core.askPass="),
+    *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "fetch.recurseSubmodules=no"),
+)
+
+
+@dataclass(slots=True)
+class Remote:
+    """`cache` is a bare repository of our own; it is made at the first fetch and may be thrown away at any time."""
+
+    url: str
+    ref: str
+    cache: Path
+    environ: Mapping[str, str] = field(repr=False)
+    _brought: int = 0
+
+    def fetch(self) -> Provenance:
+        """The newest commit of the branch. Raises SourceError when it cannot be had."""
+        if not (self.cache / "HEAD").exists():
+            self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._git("init", "--quiet", "--bare", "--", os.fspath(self.cache))
+        before = Git(self.cache).commit(REF)
+        ref = self.ref if self.ref.startswith("refs/") else f"refs/heads/{self.ref}"
+        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--depth=1")
+        self._git("-C", os.fspath(self.cache), "fetch", *options, "--", self.url, f"+{ref}:{REF}")
+        found = Git(self.cache).commit(REF)
+        if found is None:
+            raise SourceError(f"{without_password(self.url)} has no commit on {self.ref}.")
+        if before is not None and before[0] != found[0]:
+            self._tidy()
+        return provenance_from(*found, branch=self.ref, dirty=False)
+
+    def _tidy(self) -> None:
+        """What earlier fetches brought and nothing needs any more is dropped now and then."""
+        self._brought += 1
+        if self._brought % TIDY_AFTER == 0:
+            self._git("-C", os.fspath(self.cache), "gc", "--quiet", "--prune=now")
+
+    def _git(self, *arguments: str) -> None:
+        protocol = protocol_of(self.url)
+        allowed = ("-c", "protocol.allow=never", "-c", f"protocol.{protocol}.allow=always")
+        inherited = {k: v for k, v in self.environ.items() if not k.startswith("GIT_") or k in _KEPT}
+        environ = {**inherited, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GCM_INTERACTIVE": "never"}
+        try:
+            done = subprocess.run(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
+                ["git", "--no-pager", *_SAFE, *allowed, *arguments],  # noqa: S607
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise self._failed(f"no answer within {PATIENCE:.0f} s") from None
+        except OSError as error:
+            raise self._failed(f"git cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            words = one_line(done.stderr.decode("utf-8", "replace"), MAX_WORDS)
+            raise self._failed(words.replace(self.url, without_password(self.url)))
+
+    def _failed(self, why: str) -> SourceError:
+        return SourceError(
+            f"{self.ref} of {without_password(self.url)} cannot be fetched: {why}.",
+            next_step="It is tried again by itself; check the address, the branch and the credentials.",
+        )
+
+
+def protocol_of(url: str) -> str:
+    """Raises UsageError for one that is not spoken: `ext::` runs commands."""
+    if "::" in url or url.startswith("-"):
+        raise UsageError(f"--git {without_password(url)!r} is not an address that is fetched from.")
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if not scheme:
+        head, colon, _ = url.partition(":")
+        return "ssh" if colon and "/" not in head else "file"
+    if scheme not in _PROTOCOLS:
+        raise UsageError(f"--git: {scheme}:// is not spoken.", next_step="Write an https:// or ssh:// address.")
+    return scheme
+
+
+def without_password(url: str) -> str:
+    """As it may be shown."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"…@{host}" if "@" in parts.netloc else host).geturl()
