@@ -16,6 +16,7 @@
     ├── StalePlan                          7   the plan file and today's plan differ
     ├── DeploymentFailed                   8   a deployment failed, was refused or timed out
     │   └── PlatformUnreachable            8   nothing could be sent
+    ├── ForgeError                         8   the forge cannot be asked, or answers nonsense
     └── Unfinished                         9   interrupted with work under way, or an outcome unknown
 
 Mistakes in manifests are not raised one by one: they are diagnostics (`reconciler.diagnostics`), and InvalidInput carries
@@ -113,6 +114,11 @@ class DeploymentFailed(ReconcilerError):
 
 class PlatformUnreachable(DeploymentFailed):
     next_step = "Check the host, the network and the proxy; nothing was sent."
+
+
+class ForgeError(ReconcilerError):
+    exit_code = 8
+    next_step = "Run the job again; the plan is in its log."
 
 
 class Unfinished(ReconcilerError):

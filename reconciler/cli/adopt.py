@@ -8,6 +8,7 @@ from reconciler.apply import decisions
 from reconciler.cli.addresses import Addressed
 from reconciler.cli.deciding import addressed, decided_by, record
 from reconciler.cli.files import write_file
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Project
 from reconciler.edit.yaml_text import edit
@@ -22,7 +23,7 @@ from reconciler.model.resource import Resource
         "reconciler adopt production/flan-t5 --write    write `adopt: true` into its manifest instead",
     ),
 )
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @click.option("--write", is_flag=True, help="Write rollout.adopt: true into the manifest; record nothing.")
 @why_option
 @click.pass_context

@@ -7,6 +7,7 @@ import sys
 import click
 
 from reconciler.cli.addresses import find
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.planning import read_project
 from reconciler.cli.session import Session, now
@@ -15,7 +16,7 @@ from reconciler.status import explain as explain_
 
 
 @click.command(cls=Command, epilog=examples("reconciler explain production/flan-t5"))
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @output_option("text", "json", "yaml")
 @click.pass_context
 def explain(ctx: click.Context, address: str, output: str) -> int:

@@ -6,11 +6,12 @@ import click
 
 from reconciler.apply import decisions
 from reconciler.cli.deciding import addressed, confirm, decided_by, record, subject_of
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, why_option
 
 
 @click.command(cls=Command, epilog=examples("reconciler forget production/old-model --reason 'kept by the data team'"))
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @why_option
 @click.pass_context

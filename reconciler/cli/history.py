@@ -7,6 +7,7 @@ import sys
 import click
 
 from reconciler import wiring
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.session import Session, now
 from reconciler.errors import UsageError
@@ -23,7 +24,7 @@ from reconciler.report.status_text import history_json, history_text
         "reconciler history production/flan-t5 --values    who wrote each live value, where and when",
     ),
 )
-@click.argument("address", metavar="[ENV[/NAME]]", required=False)
+@click.argument("address", metavar="[ENV[/NAME]]", required=False, shell_complete=complete_address)
 @output_option("text", "json", "yaml")
 @click.option("--values", is_flag=True, help="Each live value: the line that says so, its commit, author and date.")
 @click.pass_context

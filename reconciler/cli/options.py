@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli.names import complete_environment, complete_name
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS = "reconciler.flags"  # where a context keeps what the common options said
@@ -72,12 +74,18 @@ def examples(*lines: str) -> str:
 
 def environments_option(function: F) -> F:
     return click.option(
-        "-e", "--environment", "environments", multiple=True, metavar="ENV", help="Only this one; may be repeated."
+        "-e",
+        "--environment",
+        "environments",
+        multiple=True,
+        metavar="ENV",
+        help="Only this one; may be repeated.",
+        shell_complete=complete_environment,
     )(function)
 
 
 def selection_options(function: F) -> F:
-    function = click.argument("globs", nargs=-1, metavar="[NAME]...")(function)
+    function = click.argument("globs", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)(function)
     return click.option(
         "-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only manifests with this label."
     )(function)

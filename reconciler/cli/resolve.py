@@ -11,6 +11,7 @@ from reconciler.apply import decisions
 from reconciler.apply.docks import status_of
 from reconciler.cli.addresses import Addressed
 from reconciler.cli.deciding import addressed, decided_by, record, subject_of
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Project
 from reconciler.cli.session import now
@@ -27,7 +28,7 @@ from reconciler.platform.replies import valid_id
         "reconciler resolve production/flan-t5 --send-again            a second deploy does no harm",
     ),
 )
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @click.option("--dock-status-id", metavar="ID", help="The platform took it: this is its job, which is asked about.")
 @click.option("--it-happened", is_flag=True, help="The platform did it; the id cannot be found.")
 @click.option("--it-did-not", is_flag=True, help="The platform did not do it.")

@@ -6,11 +6,12 @@ import click
 
 from reconciler.apply import decisions
 from reconciler.cli.deciding import addressed, decided_by, record, subject_of
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, why_option
 
 
 @click.command(cls=Command, epilog=examples("reconciler retry production/flan-t5 --reason 'more disk now'"))
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @why_option
 @click.pass_context
 def retry(ctx: click.Context, address: str, reason: str) -> int:

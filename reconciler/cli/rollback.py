@@ -12,6 +12,7 @@ from reconciler.apply.journal import Journal
 from reconciler.apply.rollback import rollback as going_back
 from reconciler.cli.addresses import Addressed
 from reconciler.cli.deciding import addressed, confirm, decided_by, subject_of
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, why_option
 from reconciler.cli.planning import Planned, Project
 from reconciler.cli.running import run_plan
@@ -32,7 +33,7 @@ from reconciler.state.fold import fold
         "reconciler rollback production/flan-t5 --to 1f0c9a2e4b7d      what that commit deployed",
     ),
 )
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @click.option("--to", metavar="ATTEMPT|COMMIT", help="Which earlier spec; default: the newest that is another one.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--allow-mass-change", is_flag=True, help="Although it is all that runs in the environment.")

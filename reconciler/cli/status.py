@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import click
 
+from reconciler.cli.names import complete_name
 from reconciler.cli.options import Command, environments_option, examples, output_option
 from reconciler.cli.planning import Planned, Project, plan_one, read_project
 from reconciler.cli.session import Session, now
@@ -23,7 +24,7 @@ from reconciler.status import DeploymentStatus, statuses
         "reconciler status --wait                 follow what is running; send nothing",
     ),
 )
-@click.argument("globs", nargs=-1, metavar="[NAME]...")
+@click.argument("globs", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
 @environments_option
 @output_option("text", "wide", "json", "yaml")
 @click.option("--wait", is_flag=True, help="Follow the running jobs until they end; sends nothing.")

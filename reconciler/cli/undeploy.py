@@ -10,13 +10,14 @@ import click
 from reconciler import wiring
 from reconciler.apply.decisions import undeploy_change
 from reconciler.cli.deciding import addressed, confirm
+from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples
 from reconciler.cli.running import run_plan
 from reconciler.report.plan_text import plan_text
 
 
 @click.command(cls=Command, epilog=examples("reconciler undeploy production/old-model"))
-@click.argument("address", metavar="ENV/NAME")
+@click.argument("address", metavar="ENV/NAME", shell_complete=complete_address)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")
 @click.pass_context
