@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -180,6 +181,18 @@ def test_known_id_holds_both() -> None:
     assert any(event.happened == "alarm" and "ds-twice" in event.detail for event in estate.events)
     again = estate.apply()
     assert set(estate.ends(again).values()) == {"unknown"}
+    assert len(estate.calls) == 2
+
+
+def test_held_for_an_id_given_twice() -> None:
+    """Although the platform has a job of an id that it gave twice, nobody can tell whose it is: both stay held."""
+    first_id = f"ds-{uuid.uuid5(uuid.NAMESPACE_OID, 'simulator/0')}"
+    told = scenario({"match": {"model": "cm-b"}, "reply": {"id": first_id}}, job_seconds=300)
+    estate = Estate([resource("a"), resource("b")], platform_says=told)
+    estate.apply(wait=False, parallelism=1)
+    assert estate.calls[0]["dockStatusId"] == first_id
+    for _ in range(2):
+        assert estate.ends(estate.apply()) == {"a": "unknown", "b": "unknown"}
     assert len(estate.calls) == 2
 
 
