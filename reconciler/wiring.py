@@ -153,35 +153,112 @@ def _beside(opened: Opened, root: Path) -> tuple[SourceFile, ...]:
 # State
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatePlace:
+    """Where states are kept, as `state` names it; each environment has its own. `folder` is None where it is no folder."""
+
+    shown: str
+    store: Callable[[str], Store]
+    environments: Callable[[], tuple[str, ...]]
+    folder: Path | None = None
+
+
+def state_place(opened: Opened, text: str | None = None) -> StatePlace:
+    """The place that the project, or `text`, names. Raises UsageError for one that there is no store for."""
+    text = opened.project.state if text is None else text
+    scheme, sign, _ = text.partition("://")
+    if text.startswith("git:"):
+        return _git_branch(opened, text.removeprefix("git:"))
+    if not sign:
+        return _state_in_folder(opened.settings.root / text)
+    if scheme in {"s3", "gs", "az"}:
+        return _state_in_bucket(text)
+    if scheme in {"postgresql", "postgres"}:
+        return _state_in_database(text)
+    raise UsageError(
+        f"state: there is no store for {scheme}://.",
+        next_step="Write a folder, git:BRANCH, s3://, gs:// or az://BUCKET/PREFIX, or postgresql://HOST/DATABASE.",
+    )
+
+
+def _state_in_folder(folder: Path) -> StatePlace:
+    from reconciler.state.file import FileStore, environments_in
+
+    return StatePlace(
+        shown=str(folder),
+        store=lambda name: FileStore(folder, name),
+        environments=lambda: environments_in(folder),
+        folder=folder,
+    )
+
+
+def _git_branch(opened: Opened, text: str) -> StatePlace:
+    """`BRANCH`, `URL#BRANCH`, `URL`, or nothing: a branch of the repository that the project lies in."""
+    from reconciler.state.git import DEFAULT_BRANCH, GitStore, environments_in
+    from reconciler.state.gitremote import GitRemote
+
+    address, sign, branch = text.rpartition("#")
+    if not sign:
+        address, branch = (text, "") if ":" in text else ("", text)
+
+    def remote() -> GitRemote:
+        settings = opened.settings
+        return GitRemote(settings.root, branch or DEFAULT_BRANCH, address or None, settings.environ)
+
+    return StatePlace(
+        shown=remote().shown,
+        store=lambda name: GitStore(remote(), name),
+        environments=lambda: environments_in(remote()),
+    )
+
+
+def _state_in_bucket(url: str) -> StatePlace:
+    from reconciler.state.bucket import Bucket
+    from reconciler.state.objects import ObjectStore, environments_in
+
+    bucket = Bucket(url)
+    return StatePlace(
+        shown=bucket.shown,
+        store=lambda name: ObjectStore(bucket, name),
+        environments=lambda: environments_in(bucket),
+    )
+
+
+def _state_in_database(url: str) -> StatePlace:
+    from reconciler.state.postgres import Database, PostgresStore, environments_in
+
+    return StatePlace(
+        shown=Database(url).shown,
+        store=lambda name: PostgresStore(Database(url), name),
+        environments=lambda: environments_in(Database(url)),
+    )
+
+
 def state_folder(opened: Opened) -> Path:
-    """The folder that holds one state an environment. Raises UsageError for a URL, which this version cannot store to."""
-    text = opened.project.state
-    if "://" in text:
+    """The folder that holds one state an environment. Raises UsageError when the state is not kept in one."""
+    place = state_place(opened)
+    if place.folder is None:
         raise UsageError(
-            f"state: {text!r} is a URL, and only folders are supported.",
-            next_step="Write a folder, such as .reconciler.",
+            f"The state is kept in {place.shown}, and only one in a folder is mended here.",
+            next_step="See docs/state.md, Stores, for what each store itself offers.",
         )
-    return opened.settings.root / text
+    return place.folder
 
 
 def store_for(opened: Opened, environment: Environment) -> Store:
-    from reconciler.state.file import FileStore
-
-    return FileStore(state_folder(opened), environment.name)
+    return state_place(opened).store(environment.name)
 
 
 def refuse_leftovers(opened: Opened) -> None:
     """Raises StateForeign when the state knows an environment with entries that the project no longer has."""
-    from reconciler.state.file import FileStore, environments_in
-
-    folder = state_folder(opened)
-    for name in environments_in(folder):
+    place = state_place(opened)
+    for name in place.environments():
         if name in opened.names:
             continue
-        count = len(read_applied(FileStore(folder, name)).entries)
+        count = len(read_applied(place.store(name)).entries)
         if count:
             raise StateForeign(
-                f"The state in {folder} has {count} entries of the environment {name}, which the project does not have.",
+                f"The state in {place.shown} has {count} entries of the environment {name}, which the project does not have.",
                 next_step=f"Put {name} back into {opened.settings.project}, or undeploy and forget its entries first.",
             )
 
@@ -221,10 +298,12 @@ def refuse_foreign(environment: Environment, applied: Applied) -> None:
 
 def refuse_ephemeral(opened: Opened, *, allowed: bool) -> None:
     """Raises GuardError in CI: a folder on a runner is gone with the runner, and every job with it."""
-    if opened.settings.ci and not allowed:
+    folder = state_place(opened).folder if opened.settings.ci and not allowed else None
+    if folder is not None:
         raise GuardError(
-            f"CI is set, and the state lies in the folder {state_folder(opened)}, which most runners throw away.",
-            next_step="Keep the folder between runs and say so with --allow-ephemeral-state.",
+            f"CI is set, and the state lies in the folder {folder}, which most runners throw away.",
+            next_step="Keep the state elsewhere (`state: git:`, docs/state.md), or keep the folder between runs and say so with"
+            " --allow-ephemeral-state.",
         )
 
 
