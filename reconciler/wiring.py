@@ -172,7 +172,7 @@ def state_place(opened: Opened, text: str | None = None) -> StatePlace:
     if not sign:
         return _state_in_folder(opened.settings.root / text)
     if scheme in {"s3", "gs", "az"}:
-        return _state_in_bucket(text)
+        return _state_in_bucket(text, opened.settings.environ)
     if scheme in {"postgresql", "postgres"}:
         return _state_in_database(text)
     raise UsageError(
@@ -212,11 +212,11 @@ def _git_branch(opened: Opened, text: str) -> StatePlace:
     )
 
 
-def _state_in_bucket(url: str) -> StatePlace:
+def _state_in_bucket(url: str, environ: Mapping[str, str]) -> StatePlace:
     from reconciler.state.bucket import Bucket
     from reconciler.state.objects import ObjectStore, environments_in
 
-    bucket = Bucket(url)
+    bucket = Bucket(url, environ)
     return StatePlace(
         shown=bucket.shown,
         store=lambda name: ObjectStore(bucket, name),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.support.state_fixtures"]
+
 # The same examples on every machine, and no wall clock: a slow machine fails nothing. `--hypothesis-profile=random` looks
 # for new ones.
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)

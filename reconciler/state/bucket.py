@@ -8,7 +8,7 @@ lost, or which obstore itself sent twice, is found out by reading back: so the c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,6 @@ from reconciler.state.address import without_credentials
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3", "gs", "az")
 _TRIES = 3  # of a write that gets no answer, each of which obstore tries again by itself
 _CLIENT: Any = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=10)}
 _RETRY: Any = {
@@ -64,9 +63,9 @@ class Found:
 class Bucket:
     """The objects under one prefix. `shown` is its address for people."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         self.shown = without_credentials(url.rstrip("/"))
-        self._store = _opened(url)
+        self._store = _opened(url, environ)
 
     def get(self, name: str) -> Found | None:
         """Raises StateError, AuthenticationError."""
@@ -216,7 +215,7 @@ class Bucket:
             ) from error
 
 
-def _opened(url: str) -> ObjectStore:
+def _opened(url: str, environ: Mapping[str, str]) -> ObjectStore:
     """Raises UsageError for an address that is none, ReconcilerError where obstore is not installed."""
     parts = urlsplit(url)
     prefix = parts.path.strip("/")
@@ -238,9 +237,12 @@ def _opened(url: str) -> ObjectStore:
             f"state: {parts.scheme}:// needs the package obstore, which is not installed.",
             next_step="Install it: pip install 'reconciler[objectstore]'",
         ) from error
-    make: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[parts.scheme]
+    kinds: Any = {"s3": (S3Store, "AWS"), "gs": (GCSStore, "GOOGLE"), "az": (AzureStore, "AZURE")}
+    make, family = kinds[parts.scheme]
+    # Options that are given replace what obstore reads from the environment, so this one is read here.
+    client = {**_CLIENT, "allow_http": environ.get(f"{family}_ALLOW_HTTP", "").lower() == "true"}
     try:
-        opened: ObjectStore = make(parts.netloc, prefix=prefix or None, client_options=_CLIENT, retry_config=_RETRY)
+        opened: ObjectStore = make(parts.netloc, prefix=prefix or None, client_options=client, retry_config=_RETRY)
     except (BaseError, ValueError) as error:
         raise StateError(
             f"{without_credentials(url)} cannot be opened: {_words(error)}",

@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar, Protocol
 
 import pytest
 
 from reconciler.errors import RunLockHeld, StateForeign, StateMissing
 from reconciler.model.applied import Applied
-from reconciler.model.records import Record
+from reconciler.model.records import LockEvent, LockRecord, Record
 from reconciler.state.fold import fold
+from reconciler.state.lease import Leased, LeaseLost
 from reconciler.state.store import Conflict, Store, Stored
-from tests.support.records import HOLDER, accepted, attempt, empty, note, status
+from tests.support.records import HOLDER, NOON, accepted, attempt, empty, note, status
 
 OTHER = replace(HOLDER, user="grace", run="r2")
 
@@ -52,7 +54,12 @@ class Opener(ABC):
 
 
 class StoreContract(ABC):
-    """`opener` gives handles on one and the same state of the environment `production`, as several processes have them."""
+    """`opener` gives handles on one and the same state of the environment `production`, as several processes have them.
+
+    `rounds` is how long writers, readers and followers are at it: fewer where a write takes its time.
+    """
+
+    rounds: ClassVar[int] = 24
 
     @pytest.fixture
     @abstractmethod
@@ -222,27 +229,28 @@ class StoreContract(ABC):
     def test_many_compactions(self, opener: Opener, store: Store) -> None:
         """Serial and sequence rise with each, and nothing is lost on the way."""
         handles = [store, opener.open(), opener.open()]
-        for n in range(1, 13):
+        for n in range(1, self.rounds // 2 + 1):
             handle = handles[n % 3]
             seq = append_until_taken(handle, note(n))
             handle.compact(seq, folded(handle))
             assert (handle.read().snapshot.serial, handle.read().seq) == (n, n)
-        assert len(folded(opener.open()).entries) == 12
+        assert len(folded(opener.open()).entries) == self.rounds // 2
 
     # Together
 
     def test_writers_lose_no_update(self, opener: Opener, store: Store) -> None:
         """Threads that append at once all get through, each with a number of its own, and every record is there once."""
         numbers: list[int] = []
+        each = self.rounds // 3
 
         def work(first: int) -> None:
             handle = opener.open()
-            numbers.extend([append_until_taken(handle, note(first + n)) for n in range(10)])
+            numbers.extend([append_until_taken(handle, note(first + n)) for n in range(each)])
 
         in_threads([partial(work, 100 * k) for k in range(4)])
-        assert sorted(numbers) == list(range(1, 41))
-        assert len(store.read().records) == 40
-        assert set(folded(store).entries) == {f"cm-{100 * k + n}" for k in range(4) for n in range(10)}
+        assert sorted(numbers) == list(range(1, 4 * each + 1))
+        assert len(store.read().records) == 4 * each
+        assert set(folded(store).entries) == {f"cm-{100 * k + n}" for k in range(4) for n in range(each)}
 
     def test_one_handle_serves_threads(self, store: Store) -> None:
         """A handle may be shared between threads."""
@@ -256,7 +264,7 @@ class StoreContract(ABC):
         def write() -> None:
             handle = opener.open()
             try:
-                for n in range(1, 25):
+                for n in range(1, self.rounds + 1):
                     seq = append_until_taken(handle, note(n))
                     if n % 4 == 0:
                         handle.compact(seq, folded(handle))
@@ -273,7 +281,7 @@ class StoreContract(ABC):
                 seen = stored.seq
 
         in_threads([write, read, read])
-        assert store.read().seq == 24
+        assert store.read().seq == self.rounds
 
     def test_followers_miss_nothing(self, opener: Opener, store: Store) -> None:
         """Whoever reads tails, and everything where a tail was folded away, sees every record once and in order."""
@@ -282,9 +290,9 @@ class StoreContract(ABC):
         def write() -> None:
             handle = opener.open()
             try:
-                for n in range(1, 31):
+                for n in range(1, self.rounds + 1):
                     seq = append_until_taken(handle, note(n))
-                    if n % 7 == 0:
+                    if n % 5 == 0:
                         handle.compact(seq, folded(handle))
             finally:
                 done.set()
@@ -293,7 +301,7 @@ class StoreContract(ABC):
             handle = opener.open()
             stored = handle.read()
             known, seq = fold_of(stored), stored.seq
-            while seq < 30:
+            while seq < self.rounds:
                 finished = done.is_set()
                 tail = handle.read_since(seq)
                 if tail is None:
@@ -302,10 +310,10 @@ class StoreContract(ABC):
                 else:
                     known, seq = fold(known, tail[0]), tail[1]
                 assert set(known.entries) == notes_up_to(seq)
-                assert not (finished and seq < 30)
+                assert not (finished and seq < self.rounds)
 
         in_threads([write, follow, follow])
-        assert store.read().seq == 30
+        assert store.read().seq == self.rounds
 
     # The run lock
 
@@ -348,6 +356,124 @@ class StoreContract(ABC):
         in_threads([want] * 6)
         assert len(won) == 1
         assert not store.sender_is_dead()
+
+
+class LeaseContract:
+    """What stores promise besides, whose run lock is a lease. Mixed in beside StoreContract."""
+
+    def test_who_finds_it_held_is_told_how_to_break_it(self, opener: Opener, store: Store) -> None:
+        """The message names the holder and the lease's id, and says when it runs out."""
+        lock = store.lock_run(HOLDER)
+        other = leased(opener.open())
+        lease = other.lease()
+        assert lease is not None
+        assert lease.holder == HOLDER
+        with pytest.raises(RunLockHeld, match=rf"ada@laptop.*{lease.id}.*runs out in \d+ s") as told:
+            opener.open().lock_run(OTHER)
+        assert f"state unlock -e production --id {lease.id}" in told.value.next_step
+        lock.release()
+        assert other.lease() is None
+
+    def test_a_renewed_lease_is_the_same(self, opener: Opener, store: Store) -> None:
+        """Renewing changes neither id nor holder, and whoever holds it can still release it."""
+        lock = store.lock_run(HOLDER)
+        before = leased(opener.open()).lease()
+        for _ in range(3):
+            lock.renew()
+        after = leased(opener.open()).lease()
+        assert before is not None
+        assert after is not None
+        assert (after.id, after.holder, after.renewals) == (before.id, HOLDER, 3)
+        lock.release()
+        opener.open().lock_run(OTHER).release()
+
+    def test_a_lease_is_broken_by_its_id_alone(self, opener: Opener, store: Store) -> None:
+        """Another id breaks nothing; the right one frees the lock, and the former holder may claim nothing more."""
+        lock = store.lock_run(HOLDER)
+        hand = leased(opener.open())
+        assert not hand.break_lease("another")
+        assert not hand.sender_is_dead()
+        lease = hand.lease()
+        assert lease is not None
+        assert hand.break_lease(lease.id)
+        assert not hand.break_lease(lease.id)
+        assert hand.sender_is_dead()
+        with pytest.raises(LeaseLost):
+            lock.renew()
+        with pytest.raises(LeaseLost):
+            store.append(0, [attempt()])
+        assert store.append(0, [note(1)]) == 1, "what is no claim is recorded whoever sends"
+        second = opener.open().lock_run(OTHER)
+        lock.release()
+        assert not hand.sender_is_dead()
+        second.release()
+
+
+class ExpiryContract(LeaseContract):
+    """For stores whose time a test can set. `opener` is an AgingOpener."""
+
+    def test_a_lease_runs_out(self, opener: AgingOpener, store: Store) -> None:
+        """Without renewal it ends, not before its time; then another takes it, and the former holder is told."""
+        lock = store.lock_run(HOLDER)
+        length = leased(store).lease()
+        assert length is not None
+        opener.age(length.seconds * 0.9)
+        assert not opener.open().sender_is_dead()
+        with pytest.raises(RunLockHeld):
+            opener.open().lock_run(OTHER)
+        opener.age(length.seconds * 0.2)
+        assert opener.open().sender_is_dead()
+        second = opener.open().lock_run(OTHER)
+        assert not opener.open().sender_is_dead()
+        with pytest.raises(LeaseLost):
+            lock.renew()
+        lock.release()
+        with pytest.raises(RunLockHeld, match="grace@laptop"):
+            opener.open().lock_run(HOLDER)
+        second.release()
+
+    def test_a_renewal_begins_its_time_anew(self, opener: AgingOpener, store: Store) -> None:
+        """Whoever renews in time is never taken for dead."""
+        lock = store.lock_run(HOLDER)
+        length = leased(store).lease()
+        assert length is not None
+        for _ in range(3):
+            opener.age(length.seconds * 0.8)
+            lock.renew()
+        assert not opener.open().sender_is_dead()
+        lock.release()
+
+    def test_a_paused_holder_appends_nothing_more(self, opener: AgingOpener, store: Store) -> None:
+        """Once another has taken over and said so in the log, what the former holder has in hand comes too late."""
+        lock = store.lock_run(HOLDER)
+        store.append(0, [note(1)])
+        length = leased(store).lease()
+        assert length is not None
+        opener.age(length.seconds * 1.2)
+        other = opener.open()
+        second = other.lock_run(OTHER)
+        other.append(1, [LockRecord(event=LockEvent.TAKEN, epoch=2, holder=OTHER, at=NOON)])
+        with pytest.raises(Conflict):
+            store.append(1, [attempt()])
+        assert [record.type for record in opener.open().read().records] == ["DECISION", "LOCK"]
+        lock.release()
+        second.release()
+
+
+class AgingOpener(Opener):
+    """Can make a lease older."""
+
+    @abstractmethod
+    def age(self, seconds: float) -> None: ...
+
+
+class LeasedStore(Store, Leased, Protocol):
+    """Both."""
+
+
+def leased(store: Store) -> LeasedStore:
+    assert isinstance(store, Leased)
+    return store  # type: ignore[return-value]  # it is a Store, and was asked whether it is the other
 
 
 def in_threads(jobs: list[Callable[[], object]]) -> None:
