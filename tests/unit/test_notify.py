@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from reconciler.diagnostics import Diagnostic, Position
 from reconciler.errors import AuthenticationError, ReconcilerError, RunLockHeld, StateCorrupt
 from reconciler.model.applied import Accepted, Applied, Hold, NotProcessed, RefusalKind, Unknown
 from reconciler.model.events import Event, Happened
-from reconciler.model.notification import Channel, Outcome
+from reconciler.model.notification import LINE_WORDS, TITLE_WORDS, USUAL_LINE, USUAL_TITLE, Channel, Outcome
 from reconciler.model.plan import Action
 from reconciler.model.resource import KeyReference, Resource
 from reconciler.model.run import Ended, Result, RunReport
@@ -479,3 +481,12 @@ def test_nobody_to_tell() -> None:
         failing(board, 1)
 
     notified([], story)
+
+
+def test_the_page_lists_every_word() -> None:
+    """docs/notifications.md explains each outcome and each word of a template."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "notifications.md").read_text(encoding="utf-8")
+    assert set(Outcome) == set(re.findall(r"^\| `(\w+)` \| (?:a deployment|an environment) \|", page, re.MULTILINE))
+    assert {f"${word}" for word in (*TITLE_WORDS, *LINE_WORDS)} <= set(re.findall(r"`(\$\w+)`", page))
+    assert USUAL_TITLE in page
+    assert USUAL_LINE in page
