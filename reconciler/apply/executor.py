@@ -22,7 +22,7 @@ from reconciler.apply.recover import check_key, find_lost
 from reconciler.apply.run import Run, Work
 from reconciler.apply.schedule import Schedule, Skipped
 from reconciler.apply.send import Doubt, Job, send
-from reconciler.errors import GuardError, ReconcilerError, StalePlan, StateError, StateForeign
+from reconciler.errors import GuardError, ReconcilerError, StalePlan, StateForeign
 from reconciler.model.applied import Applied, Situation, situation_of
 from reconciler.model.events import Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
@@ -30,7 +30,7 @@ from reconciler.model.records import Adopt, DecisionRecord, Describe, LockEvent,
 from reconciler.model.run import Ended, Result, RunReport
 from reconciler.plan.edges import UNSATISFIED
 from reconciler.platform.api import Platform
-from reconciler.state.store import DurabilityLost, RunLock
+from reconciler.state.store import DurabilityLost, ExpiringLock, RunLock, RunLockLost, Store
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ async def run_plan(plan: Plan, platform: Platform, journal: Journal, *, context:
     Raises what stops a run before anything is sent: RunLockHeld, AuthenticationError, GuardError for a plan with guards,
     StateForeign for a plan of another state or host, StateError. Whatever happens later is in the report.
     """
-    _refuse_foreign(plan, platform, journal.refresh())
+    _refuse_foreign(plan, platform, await _refreshed(journal))
     with _begun(platform, journal, context) as run:
         return await _Execution(run, plan).go()
 
@@ -63,7 +63,7 @@ async def follow_only(
     """
     jobs = tuple(replace(change, action=Action.FOLLOW, waits_for=(), records=False) for change in changes if change.job)
     with _begun(platform, journal, context) as run:
-        applied = journal.refresh()
+        applied = await _refreshed(journal)
         plan = Plan(environment=applied.environment, origin=platform.origin, lineage=applied.lineage, changes=jobs)
         return await _Execution(run, plan).go()
 
@@ -105,6 +105,7 @@ class _Execution:
         self._places = run.context.parallelism
         self._sending = 0
         self._lock: RunLock | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
 
     async def go(self) -> RunReport:
@@ -116,6 +117,8 @@ class _Execution:
                 await self._release_when_sent()
             await self._release()
         finally:
+            if self._renewal is not None:
+                self._renewal.cancel()
             if self._lock is not None:  # something unforeseen: the log will say that the holder is gone
                 self._lock.release()
         await self._compact()
@@ -133,9 +136,11 @@ class _Execution:
     async def _become_sender(self) -> None:
         """The run lock; the key, before anything is written; then LOCK with an epoch of its own."""
         run, context, store = self._run, self._run.context, self._run.journal.store
-        self._lock = await _called(store.is_local, lambda: store.lock_run(context.holder))
+        self._lock = await _called(store, lambda: store.lock_run(context.holder))
+        if isinstance(self._lock, ExpiringLock):
+            self._renewal = asyncio.create_task(self._keep(self._lock))
         await check_key(run)
-        dead = run.journal.refresh().lock
+        dead = (await _refreshed(run.journal)).lock
         if dead is not None:
             run.notes.append(f"An earlier run ended without releasing the run lock: {dead.holder}.")
 
@@ -144,6 +149,24 @@ class _Execution:
             return (LockRecord(event=LockEvent.TAKEN, epoch=run.epoch, holder=context.holder, at=context.now()),)
 
         await run.journal.transact(taken)
+
+    async def _keep(self, lock: ExpiringLock) -> None:
+        """Renews the run lock as long as it is held, whatever the run waits for meanwhile."""
+        run, failed = self._run, False
+        while True:
+            await asyncio.sleep(lock.renew_every)
+            try:
+                await asyncio.to_thread(lock.renew)
+            except RunLockLost as error:
+                run.complain(error)
+                run.close(str(error))
+                return
+            except (
+                ReconcilerError
+            ) as error:  # there will be another time; until then the lock itself knows when not to claim
+                if not failed:
+                    run.notes.append(f"The run lock could not be renewed in time: {error}")
+                failed = True
 
     # Bookkeeping: what is only written down, in one transaction
 
@@ -296,7 +319,9 @@ class _Execution:
         except ReconcilerError as error:
             run.fail(error)
         finally:
-            lock.release()
+            if self._renewal is not None:
+                self._renewal.cancel()
+            await _called(run.journal.store, lock.release)
 
     # After
 
@@ -304,10 +329,10 @@ class _Execution:
         if any(isinstance(problem, DurabilityLost) for problem in self._run.problems):
             return
         try:
-            await _called(self._run.journal.store.is_local, self._run.journal.compact)
+            await _called(self._run.journal.store, self._run.journal.compact)
         except DurabilityLost as error:
             self._run.complain(error)
-        except StateError as error:
+        except ReconcilerError as error:
             # Everything is in the log already, so nothing is lost: the next run tries again.
             self._run.notes.append(f"The log could not be folded into the snapshot: {error}")
 
@@ -340,9 +365,13 @@ class _Execution:
         )
 
 
-async def _called(is_local: bool, call: Callable[[], T]) -> T:
+async def _called(store: Store, call: Callable[[], T]) -> T:
     """A call to the store, beside the event loop where it may take its time."""
-    return call() if is_local else await asyncio.to_thread(call)
+    return call() if store.is_local else await asyncio.to_thread(call)
+
+
+async def _refreshed(journal: Journal) -> Applied:
+    return await _called(journal.store, journal.refresh)
 
 
 def _is_bookkeeping(change: Change) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from reconciler.apply.run import Expected, Run, Work, find_attempt
 from reconciler.errors import AuthenticationError, ReconcilerError, StalePlan, StateError, TlsTrustError
@@ -50,6 +51,7 @@ from reconciler.platform.replies import read_body
 
 GRACE = 5.0  # seconds that a request in flight gets to be answered after the run is stopped
 FRESH = 5.0  # seconds after which an ATTEMPT is too old to be sent: its sender slept, and others may have moved on
+SLOW_APPEND = 30.0  # seconds that a store elsewhere may take for it besides; a lease outlasts both (`state.lease`)
 RATE_LIMITED_SENDS = len(RATE_LIMITED_WAITS) + 1
 
 # In which row of the classification table an entry may stand when it is sent, for each reason to send it. REFUSED is
@@ -233,6 +235,22 @@ def _withdrawn(run: Run, work: Work, withdrawn: Withdrawn) -> Result:
 # One call
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """By both clocks: the monotonic one stands still while a machine sleeps."""
+
+    loop: float
+    wall: datetime
+
+    @classmethod
+    def of(cls, wall: datetime) -> _Moment:
+        return cls(loop=asyncio.get_running_loop().time(), wall=wall)
+
+    def after(self, earlier: _Moment) -> float:
+        """Seconds."""
+        return max(self.loop - earlier.loop, (self.wall - earlier.wall).total_seconds())
+
+
 class _Call:
     """One attempt. `written` is its id once ATTEMPT is durable; `leaving` says that bytes may have left."""
 
@@ -245,6 +263,7 @@ class _Call:
         self._work = work
         self._request = request_of(work.change)
         self._leaving = False
+        self._asked = self._claimed = _Moment.of(run.context.now())
         self._first_deploy = False
         self._reply: tuple[RawRecord, Outcome] | None = None
 
@@ -252,6 +271,9 @@ class _Call:
         """Raises Withdrawn, ReconcilerError when nothing was sent, _Unrecorded when something was."""
         try:
             async with self._run.stop.limited(GRACE):
+                if not self._run.journal.store.is_local:
+                    # Before connecting: others that are ready claim in the same append, and no connection waits for it.
+                    await self._claim()
                 sent = await self._run.platform.send(self._request, self._before_first_byte)
         except _TooLate as late:
             return NotSent(error=str(late))
@@ -262,29 +284,40 @@ class _Call:
             sent = NoReply(error="the run was stopped before the reply came")
         if isinstance(sent, ConnectFailed) and not self._leaving:
             self.untrusted = sent.trust
+            if self.written is not None:
+                await self._give_up(sent.error)
             return NotSent(error=sent.error)
         return await self._record(sent)
 
     async def _before_first_byte(self) -> None:
         """The connection is up: claim the entry in the log. Only a claim that is durable, and young, is sent."""
-        loop, now = asyncio.get_running_loop(), self._run.context.now
-        began, began_at = loop.time(), now()
         self._run.host_is_down = False
-        await self._run.journal.transact(self._claim)
-        self.written = self.attempt
-        # Both clocks: the monotonic one stands still while a machine sleeps.
-        took = max(loop.time() - began, (now() - began_at).total_seconds())
-        if self._run.sends.requested:
-            await self._give_up(self._run.closed)
-            raise _TooLate(self._run.closed)
-        if took > FRESH:
-            why = f"{took:.0f} s passed before its first byte; it is too late to be sent"
-            await self._give_up(why)
-            raise _TooLate(why)
+        if self.written is None:
+            await self._claim()
+        late = self._run.closed if self._run.sends.requested else self._too_late()
+        if late is not None:
+            await self._give_up(late)
+            raise _TooLate(late)
         self._leaving = True
         self._work.tell(Happened.SENDING, attempt=self.attempt)
 
-    def _claim(self, applied: Applied) -> Sequence[Record]:
+    async def _claim(self) -> None:
+        now = self._run.context.now
+        self._asked = _Moment.of(now())
+        await self._run.journal.transact(self._claimed_in)
+        self.written = self.attempt
+        self._claimed = _Moment.of(now())
+
+    def _too_late(self) -> str | None:
+        """Why the claim is too old to be sent."""
+        now = _Moment.of(self._run.context.now())
+        took, since = now.after(self._asked), now.after(self._claimed)
+        allowed = FRESH if self._run.journal.store.is_local else FRESH + SLOW_APPEND
+        if took <= allowed and since <= FRESH:
+            return None
+        return f"{took:.0f} s passed before its first byte; it is too late to be sent"
+
+    def _claimed_in(self, applied: Applied) -> Sequence[Record]:
         """ATTEMPT, if the entry still is what the plan saw and nobody objects. Raises Withdrawn."""
         run, change = self._run, self._work.change
         if run.sends.requested:

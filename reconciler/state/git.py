@@ -9,8 +9,8 @@
 Everything is decided on a commit that was read, and the push makes it count only if that commit is still the newest; so there
 is nothing that two could do at once. A push whose answer was lost is looked for in the branch before anything is said.
 
-Git has no clock. The run lock says when it was renewed by the holder's clock, and runs out by the finder's; the holder stops
-counting on it 75 seconds earlier, so the two clocks may differ by that much.
+Git has no clock. The run lock says when it was renewed by the holder's clock, and runs out by the finder's; the holder claims
+nothing by it for two minutes before that, so the two clocks may differ by as much.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from reconciler.model.records import AttemptRecord, Record
 from reconciler.state.batch import Batch, decode_owned, encode, new_write
 from reconciler.state.format import decode_snapshot, encode_snapshot
 from reconciler.state.gitremote import GitRemote, Push, Pushed
-from reconciler.state.lease import Lease, LeaseLock, LeaseLost, clock, held, new_lease
+from reconciler.state.lease import Lease, LeaseLock, clock, held, new_lease
 from reconciler.state.shapes import public, shape_of
-from reconciler.state.store import Conflict, DurabilityLost, Stored, check_successor
+from reconciler.state.store import Conflict, DurabilityLost, RunLockLost, Stored, check_successor
 
 DEFAULT_BRANCH = "reconciler-state"
 LEASE_SECONDS = 300.0
@@ -218,7 +218,7 @@ class GitStore:
     def renew_lease(self, lease: Lease) -> None:
         def decide(tip: _Tip) -> _Change:
             if tip.lock is None or tip.lock.lease.id != lease.id:
-                raise LeaseLost(f"the run lock of {self.location} was taken over or broken")
+                raise RunLockLost(f"the run lock of {self.location} was taken over or broken")
             return self._lock_change(lease, "lock renewed")
 
         with self._mutex:

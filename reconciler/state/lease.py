@@ -17,18 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from reconciler.errors import ReconcilerError, RunLockHeld, StateCorrupt, StateError
+from reconciler.errors import ReconcilerError, RunLockHeld, StateCorrupt
 from reconciler.model.applied import Holder
 from reconciler.state.shapes import public, shape_of
+from reconciler.state.store import RunLockLost
 
-COUNTED = 0.75  # of its length, for how long after its last renewal a holder counts on its lease
 RENEWED = 1 / 3  # of its length, after which it is renewed
-
-
-class LeaseLost(StateError):
-    """Somebody else has the run lock now, or it was broken by hand. Final: its former holder sends nothing more."""
-
-    next_step = "Look at `reconciler status` for who sends now; what was sent is recorded, and nothing more is sent."
+# Of its length, for how long after its last renewal a holder claims anything by it. What is left of the shortest, 36 seconds, is
+# as much as may pass from there to a request's first byte (`apply.send`).
+COUNTED = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,7 @@ class LeaseKeeper(Protocol):
     """What a store does for `LeaseLock`."""
 
     def renew_lease(self, lease: Lease) -> None:
-        """Writes this renewal in the place of the one before it. Raises LeaseLost, StateError."""
+        """Writes this renewal in the place of the one before it. Raises RunLockLost, StateError."""
         ...
 
     def release_lease(self, lease: Lease) -> None:
@@ -114,7 +111,7 @@ class LeaseLock:
         self._now = now
         self._confirmed = began
         self._mutex = threading.Lock()
-        self._lost: LeaseLost | None = None
+        self._lost: RunLockLost | None = None
         self._released = False
 
     @property
@@ -122,14 +119,14 @@ class LeaseLock:
         return self._lease.seconds * RENEWED
 
     def renew(self) -> None:
-        """Raises LeaseLost when it is gone for good, StateError when the store could not be asked: try again."""
+        """Raises RunLockLost when it is gone for good, StateError when the store could not be asked: try again."""
         with self._mutex:
             self._renew()
 
     def must_hold(self) -> None:
         """Before a call is claimed: that it is still ours, as far as can be known without asking the store each time.
 
-        Raises LeaseLost, or StateError when it could not be renewed for so long that others may take it.
+        Raises RunLockLost, or StateError when it could not be renewed for so long that others may take it.
         """
         with self._mutex:
             if self._lost is not None:
@@ -139,7 +136,7 @@ class LeaseLock:
                 return
             try:
                 self._renew()
-            except LeaseLost:
+            except RunLockLost:
                 raise
             except ReconcilerError:
                 if age >= self._lease.seconds * COUNTED:
@@ -167,7 +164,7 @@ class LeaseLock:
         lease = self._lease.renewed()
         try:
             self._keeper.renew_lease(lease)
-        except LeaseLost as error:
+        except RunLockLost as error:
             self._lost = error
             raise
         self._lease, self._confirmed = lease, began

@@ -26,8 +26,8 @@ from reconciler.model.records import AttemptRecord, Record
 from reconciler.state.batch import Batch, decode_owned, encode, new_write
 from reconciler.state.bucket import Bucket, Found, InDoubt, Moved, Version
 from reconciler.state.format import decode_snapshot, encode_snapshot
-from reconciler.state.lease import Lease, LeaseLock, LeaseLost, clock, decode_lease, encode_lease, held, new_lease
-from reconciler.state.store import Conflict, DurabilityLost, Stored, check_successor
+from reconciler.state.lease import Lease, LeaseLock, clock, decode_lease, encode_lease, held, new_lease
+from reconciler.state.store import Conflict, DurabilityLost, RunLockLost, Stored, check_successor
 
 LEASE_SECONDS = 60.0
 KEPT = timedelta(days=1)  # how long an object of the log outlives its use
@@ -182,7 +182,7 @@ class ObjectStore:
                     found = self._bucket.get(self._name(_LOCK))
                     mine = self._decode_lock(found) if found is not None else None
                     if found is None or mine is None or mine.id != lease.id or mine.released:
-                        raise LeaseLost(f"the run lock of {self.location} was taken over or broken")
+                        raise RunLockLost(f"the run lock of {self.location} was taken over or broken")
                     self._lock_version = found.version
                 try:
                     self._write_lock(lease, self._lock_version)
@@ -190,7 +190,7 @@ class ObjectStore:
                     self._lock_version = None
                     continue
                 return
-        raise LeaseLost(f"the run lock of {self.location} was taken over or broken")
+        raise RunLockLost(f"the run lock of {self.location} was taken over or broken")
 
     def release_lease(self, lease: Lease) -> None:
         self.break_lease(lease.id)

@@ -40,8 +40,8 @@ from reconciler.state.format import (
     encode_record,
     encode_snapshot,
 )
-from reconciler.state.lease import Lease, LeaseLock, LeaseLost, clock, decode_lease, encode_lease, held, new_lease
-from reconciler.state.store import Conflict, DurabilityLost, Stored, check_successor
+from reconciler.state.lease import Lease, LeaseLock, clock, decode_lease, encode_lease, held, new_lease
+from reconciler.state.store import Conflict, DurabilityLost, RunLockLost, Stored, check_successor
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -344,7 +344,7 @@ class PostgresStore:
     def renew_lease(self, lease: Lease) -> None:
         done = self._run(_RENEW, id=lease.id, lease=encode_lease(lease).decode())
         if done.rowcount != 1:
-            raise LeaseLost(f"the run lock of {self.location} was taken over or broken")
+            raise RunLockLost(f"the run lock of {self.location} was taken over or broken")
 
     def release_lease(self, lease: Lease) -> None:
         self.break_lease(lease.id)

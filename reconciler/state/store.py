@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from reconciler.errors import ReconcilerError, StateForeign
+from reconciler.errors import ReconcilerError, StateError, StateForeign
 from reconciler.model.applied import Applied, Holder
 from reconciler.model.records import Record
 
@@ -20,6 +20,12 @@ class DurabilityLost(ReconcilerError):
 
     exit_code = 9
     next_step = "Look at the disk; then run `reconciler status`: what the log holds is followed, nothing is repeated."
+
+
+class RunLockLost(StateError):
+    """Somebody else has the run lock now, or it was broken by hand. Final: its former holder sends nothing more."""
+
+    next_step = "Look at `reconciler status` for who sends now; what was sent is recorded, and nothing more is sent."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,20 @@ class RunLock(Protocol):
     """Held until `release`, or until the process dies. Releasing twice is harmless."""
 
     def release(self) -> None: ...
+
+
+@runtime_checkable
+class ExpiringLock(RunLock, Protocol):
+    """A run lock that does not end with its process, so it runs out. Calls block as those of its store do."""
+
+    @property
+    def renew_every(self) -> float:
+        """Seconds from one renewal to the next."""
+        ...
+
+    def renew(self) -> None:
+        """Raises RunLockLost, StateError when it could not be renewed this time."""
+        ...
 
 
 def check_successor(before: Applied, seq: int, snapshot: Applied, location: str) -> None:

