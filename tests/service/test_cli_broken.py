@@ -253,11 +253,11 @@ CASES = (
     ),
     Case(name="state folder is a file", breaks=state_is_a_file, code=6, says=("taken",)),
     Case(
-        name="state is a URL",
+        name="state is a URL of no store",
         breaks=lambda p: None,
-        runs=("--state", "s3://bucket/x", *APPLY),
+        runs=("--state", "ftp://ada:pa55word@host/x", *APPLY),
         code=64,
-        says=("s3://bucket/x",),
+        says=("ftp://", "postgresql://"),
     ),
     # Plan files
     Case(name="plan file is missing", breaks=lambda p: None, runs=PLAN_FILE, code=64, says=("plan.json",)),
