@@ -214,7 +214,7 @@ def test_apply_to_several_environments_must_be_said(project: ProjectFolder, plat
 def test_unknown_environment_is_a_typo(project: ProjectFolder) -> None:
     """-e with a name that is not there offers the nearest."""
     project.init("alpha")
-    assert "Did you mean production?" in project.run("plan", "-e", "prodction").ended(64).err
+    assert "Did you mean production?" in project.run("plan", "-e", "productio").ended(64).err
 
 
 def test_removed_environment_is_refused_while_its_state_has_entries(

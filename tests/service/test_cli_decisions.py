@@ -60,7 +60,7 @@ def test_adopt_write_marks_the_manifest(project: ProjectFolder, platform: Simula
 def test_adopt_wants_a_manifest(project: ProjectFolder) -> None:
     """What has no manifest cannot be adopted; a misspelled name is offered the nearest."""
     project.init("alpha")
-    assert "Did you mean production/alpha?" in project.run("adopt", "production/alhpa").ended(64).err
+    assert "Did you mean production/alpha?" in project.run("adopt", "production/alphaa").ended(64).err
 
 
 # Resolve: what became of a call without a reply

@@ -146,7 +146,7 @@ def test_schemas_are_printed(project: ProjectFolder) -> None:
     for kind, name in ((None, "reconciler"), ("ModelDeployment", "model-deployment"), ("Project", "project")):
         shown = project.run("schema", *([kind] if kind else [])).ended(0)
         assert shown.json == json.loads((root / f"schemas/{name}.json").read_text(encoding="utf-8"))
-    project.run("schema", "Modell").ended(64)
+    project.run("schema", "ModelDeploymen").ended(64)
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, "diff"])

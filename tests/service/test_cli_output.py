@@ -101,7 +101,7 @@ def usage(project: ProjectFolder, _: SimulatedPlatform) -> Shown:
 
 
 def misspelled_command(project: ProjectFolder, _: SimulatedPlatform) -> Shown:
-    return project.run("aply")
+    return project.run("applyy")
 
 
 ROWS: tuple[tuple[Callable[[ProjectFolder, SimulatedPlatform], Shown], int], ...] = (
