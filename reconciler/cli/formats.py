@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler import __version__
 from reconciler.cli.session import Session, dumps
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ReconcilerError
-from reconciler.model.plan import Plan
-from reconciler.plan.causes import Causes
-from reconciler.report.findings import Finding, below
+
+if TYPE_CHECKING:  # who validates has no plan
+    from reconciler.model.plan import Plan
+    from reconciler.plan.causes import Causes
+    from reconciler.report.findings import Finding
 
 FORGES = ("github", "gitlab", "junit", "sarif")
 
@@ -21,6 +24,8 @@ def show_diagnostics(
     session: Session, output: str, diagnostics: Sequence[Diagnostic], files: Mapping[str, bytes]
 ) -> None:
     """What is wrong, in one of the formats; `files` are all that were read, with their text."""
+    if output == "text" and not diagnostics:
+        return
     from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 
     if output in {"json", "yaml"}:
@@ -38,7 +43,7 @@ def show_diagnostics(
             session.show(diagnostics_text(diagnostics, files, session.style(sys.stdout)))
             _summarize(session, diagnostics_summary(diagnostics))
         _show_findings(session, output, of_diagnostics(diagnostics))
-    elif diagnostics:
+    else:
         session.show(diagnostics_text(diagnostics, files, session.style(sys.stdout)))
 
 
@@ -99,6 +104,8 @@ def _findings(plans: Sequence[Plan], causes: Sequence[Causes]) -> tuple[Finding,
 
 def _show_findings(session: Session, output: str, findings: Iterable[Finding]) -> None:
     """Forges name files from the top of the repository, also where the project is a folder in it."""
+    from reconciler.report.findings import below
+
     folder = _folder(session)
     found = below(findings, folder)
     elsewhere = "/".join(filter(None, (folder, session.settings.project.name)))

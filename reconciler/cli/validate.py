@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from reconciler import pipeline, wiring
-from reconciler.cli.files import write_file
 from reconciler.cli.formats import FORGES, json_text, show_diagnostics
 from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.session import Session
@@ -62,6 +61,7 @@ def _texts(files: tuple[SourceFile, ...]) -> dict[str, bytes]:
 
 
 def _write(path: Path, diagnostics: tuple[Diagnostic, ...]) -> None:
+    from reconciler.cli.files import write_file
     from reconciler.report.diagnostics import diagnostics_json
 
     write_file(path, json_text(diagnostics_json(diagnostics)))

@@ -30,7 +30,7 @@ _HINTS = {
     "character that cannot start any token": "YAML is indented with spaces, never tabs.",
     "invalid Unicode character escape code": "Write the character itself, or \\U and eight digits.",
 }
-_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_TEXT = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: that takes longer than reading a manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _syntax(error: Exception, data: bytes, file: str) -> Diagnostic:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = Position(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Position(file=file)
     value = None
-    if isinstance(error, yaml.reader.ReaderError) and (wrong := _NOT_TEXT.search(data.decode())):
+    if isinstance(error, yaml.reader.ReaderError) and (wrong := re.search(_NOT_TEXT, data.decode())):
         # Its own position counts bytes in one backend and characters in the other.
         place = place_of(data, len(wrong.string[: wrong.start()].encode()), file)
         value = f"U+{ord(wrong.group()):04X}"
