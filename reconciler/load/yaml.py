@@ -30,7 +30,8 @@ _HINTS = {
     "character that cannot start any token": "YAML is indented with spaces, never tabs.",
     "invalid Unicode character escape code": "Write the character itself, or \\U and eight digits.",
 }
-_NOT_TEXT = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: that takes longer than reading a manifest
+# Compiled when it is needed: that takes longer than reading a manifest.
+_NOT_TEXT = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
