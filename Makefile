@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lint types imports bench bench-env schemas lock wheel wheel-check clean
+.PHONY: help env demo test check format lint types imports bench torture schemas lock wheel wheel-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -37,7 +37,7 @@ format: $(STAMP) ## is it formatted?
 
 lint: $(STAMP) ## ruff, codespell, deptry
 	$(BIN)/ruff check .
-	$(BIN)/codespell
+	git ls-files -z -- ':!*.lock' ':!tests/cases' ':!*.svg' ':!*.png' | xargs -0 $(BIN)/codespell
 	$(BIN)/deptry .
 
 types: $(STAMP) ## mypy, strict
@@ -51,6 +51,9 @@ schemas: $(STAMP) ## write the generated files: schemas and references
 
 bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 	$(BIN)/python tests/bench/run.py
+
+torture: $(STAMP) ## the crash tests in their long form: hours (TORTURE="campaign --runs 1000" for a part of it)
+	$(BIN)/python tools/torture.py $(TORTURE)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
