@@ -1,0 +1,327 @@
+"""The fault injector of a worker process: counts its system calls, and kills, stops or disturbs it at the nth.
+
+`worker` installs it in a forked child, never elsewhere: it replaces functions of `os` and `socket`, because those are
+the edge of the process, and what is between the program and that edge stays exactly what users run. Counted are the calls
+that change files or talk to the network:
+
+    open (for writing) · pwrite · ftruncate · fsync · fdatasync · replace · unlink · mkdir · connect · send · recv
+
+Locks are not: the kernel gives them back, so dying with one is dying before the call that comes next. A failpoint is a number
+and what happens there (`Fault.how`). Everything that is written, synced and sent is also told to the witness, a file that
+outlives the process: by it `judge` knows what was durable when.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from tests.crash.unsynced import Unsynced
+
+How = Literal["kill", "torn", "power", "power-some", "stop", "error", "errors"]
+
+# What can be refused, and what is fair to say about it.
+FILE_CALLS = frozenset({"open", "pwrite", "ftruncate", "fsync", "fdatasync", "replace", "unlink", "mkdir"})
+
+BROKEN = 70  # the exit code of a worker whose injector has a mistake
+
+_FRAME = re.compile(rb"[1-9][0-9]{0,8} [0-9a-f]{8} (\[.*\])\n", re.DOTALL)
+_HEAD = re.compile(rb"(POST) (\S+) HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What happens at the `at`th counted call; 0 is never.
+
+    - `kill`: SIGKILL before the call.
+    - `torn`: SIGKILL after half of it where it writes or sends, else after it.
+    - `power`: as `torn`, and everything unsynced is lost; `power-some`: a part of it, chosen by `seed`.
+    - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT.
+    - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
+    """
+
+    at: int = 0
+    how: How = "kill"
+    errno: int = errno.ENOSPC
+    seed: int | None = None
+
+
+NO_FAULT = Fault()
+
+
+class Injector:
+    """One process. `witness` is the path of its file, `attic` a folder for what a power cut brings back."""
+
+    def __init__(self, fault: Fault, witness: Path, attic: Path) -> None:
+        self._fault = fault
+        self._count = 0
+        self._calls: list[str] = []
+        self._over = False  # dying: whatever is called now is called plainly
+        self._write = os.write
+        self._witness = os.open(witness, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lossy = fault.how in {"power", "power-some"}
+        self._unsynced = Unsynced(attic, fault.seed if fault.how == "power-some" else None) if lossy else None
+        self._frames: dict[int, list[int]] = {}  # inode -> numbers of records written and not synced
+        self._requests: dict[socket.socket, bytearray] = {}
+
+    def install(self) -> None:
+        """Take the places of the calls. There is no way back; the process is given up in the end."""
+        _Files(self).install()
+        _Network(self).install()
+
+    def finish(self) -> None:
+        """The process ends in peace: how often it could have been struck, and where."""
+        self.tell("finished", calls=self._calls)
+
+    def tell(self, event: str, **what: Any) -> None:
+        line = json.dumps({"event": event, "at": self._count, "pid": os.getpid(), **what}) + "\n"
+        self._write(self._witness, line.encode())
+
+    def call(self, name: str, do: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
+        """One counted call. `half` does a part of it."""
+        if self._over:
+            return do()
+        self._count += 1
+        self._calls.append(name)
+        if self._strikes(name):
+            return self._strike(name, do, half)
+        return do()
+
+    def _strikes(self, name: str) -> bool:
+        fault = self._fault
+        if fault.how == "errors":
+            return 0 < fault.at <= self._count and name in FILE_CALLS
+        return self._count == fault.at
+
+    def _strike(self, name: str, do: Callable[[], Any], half: Callable[[], Any] | None) -> Any:
+        fault = self._fault
+        self.tell("struck", call=name, how=fault.how)
+        match fault.how:
+            case "kill":
+                self._die()
+            case "torn" | "power" | "power-some":
+                (half or do)()
+                self._die()
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "error" | "errors" if name in FILE_CALLS:
+                raise OSError(fault.errno, os.strerror(fault.errno))
+        return do()
+
+    def _die(self) -> NoReturn:
+        self._over = True
+        if self._unsynced is not None:
+            self.tell("power cut")
+            try:
+                self._unsynced.lose()
+            except BaseException as error:  # noqa: BLE001 - a mistake in here must not look like one of the program's
+                self.tell("broken", error=repr(error))
+                os._exit(BROKEN)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("nobody survives that")
+
+    # What the witness is told
+
+    def writing(self, fd: int, data: bytes, offset: int) -> None:
+        if self._unsynced is not None and not self._over:
+            self._unsynced.contents(fd, offset, len(data))
+
+    def wrote(self, fd: int, data: bytes) -> None:
+        found = _FRAME.fullmatch(data)
+        if found is not None and not self._over:
+            records = json.loads(found[1])
+            self._frames.setdefault(os.fstat(fd).st_ino, []).extend(one["seq"] for one in records)
+            self.tell("wrote", records=records)
+
+    def synced(self, fd: int) -> None:
+        if self._over:
+            return
+        if self._unsynced is not None:
+            self._unsynced.synced(fd)
+        numbers = self._frames.pop(os.fstat(fd).st_ino, None)
+        if numbers:
+            self.tell("synced", numbers=numbers)
+
+    def names(self) -> Unsynced | None:
+        return None if self._over else self._unsynced
+
+    def sending(self, sock: socket.socket, data: bytes) -> None:
+        """A POST's first byte is about to leave. Every POST has a connection of its own."""
+        found = _HEAD.match(data)
+        if found is not None and sock not in self._requests:
+            self._requests[sock] = bytearray()
+            self.tell("post", path=found[2].decode())
+
+    def sent(self, sock: socket.socket, data: bytes) -> None:
+        request = self._requests.get(sock)
+        if request is None:
+            return
+        request += data
+        head, end, body = bytes(request).partition(b"\r\n\r\n")
+        length = _LENGTH.search(head + b"\r\n")
+        found = _HEAD.match(head + b"\r\n")
+        if end and length is not None and found is not None and len(body) == int(length[1]):
+            self.tell("whole", path=found[2].decode())
+            request.clear()
+
+
+class _Files:
+    """`os`, as the state uses it."""
+
+    def __init__(self, injector: Injector) -> None:
+        self._injector = injector
+
+    def install(self) -> None:
+        for name in ("open", "pwrite", "ftruncate", "fsync", "fdatasync", "replace", "unlink", "mkdir"):
+            setattr(os, name, getattr(self, f"_{name}")(getattr(os, name)))
+
+    def _open(self, real: Any) -> Any:
+        def call(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            def do() -> int:
+                return int(real(path, flags, mode, dir_fd=dir_fd))
+
+            if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return do()
+
+            def told() -> int:
+                lost = self._injector.names()
+                if lost is None or not flags & os.O_CREAT:
+                    return do()
+                there = os.path.lexists(path)
+                if not there:
+                    lost.name_given(Path(path))
+                elif flags & os.O_TRUNC:
+                    held = real(path, os.O_RDWR)
+                    lost.contents(held, 0, 0)
+                    os.close(held)
+                return do()
+
+            return int(self._injector.call("open", told))
+
+        return call
+
+    def _pwrite(self, real: Any) -> Any:
+        def call(fd: int, data: bytes, offset: int) -> int:
+            def write(part: bytes) -> int:
+                self._injector.writing(fd, part, offset)
+                written = int(real(fd, part, offset))
+                self._injector.wrote(fd, part)
+                return written
+
+            return int(self._injector.call("pwrite", lambda: write(data), lambda: write(data[: len(data) // 2])))
+
+        return call
+
+    def _ftruncate(self, real: Any) -> Any:
+        def call(fd: int, length: int) -> None:
+            def do() -> None:
+                lost = self._injector.names()
+                if lost is not None:
+                    lost.contents(fd, length, 0)
+                real(fd, length)
+
+            self._injector.call("ftruncate", do)
+
+        return call
+
+    def _fsync(self, real: Any) -> Any:
+        return self._sync("fsync", real)
+
+    def _fdatasync(self, real: Any) -> Any:
+        return self._sync("fdatasync", real)
+
+    def _sync(self, name: str, real: Any) -> Any:
+        def call(fd: int) -> None:
+            def do() -> None:
+                real(fd)
+                self._injector.synced(fd)
+
+            self._injector.call(name, do)
+
+        return call
+
+    def _replace(self, real: Any) -> Any:
+        def call(source: Any, target: Any) -> None:
+            def do() -> None:
+                lost = self._injector.names()
+                if lost is not None and os.path.lexists(source):
+                    lost.renamed(Path(source), Path(target))
+                real(source, target)
+
+            self._injector.call("replace", do)
+
+        return call
+
+    def _unlink(self, real: Any) -> Any:
+        def call(path: Any, *, dir_fd: int | None = None) -> None:
+            def do() -> None:
+                lost = self._injector.names()
+                if lost is not None:
+                    lost.name_taken(Path(path))
+                real(path, dir_fd=dir_fd)
+
+            self._injector.call("unlink", do)
+
+        return call
+
+    def _mkdir(self, real: Any) -> Any:
+        def call(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+            def do() -> None:
+                lost = self._injector.names()
+                if lost is not None and not os.path.lexists(path):
+                    lost.folder_made(Path(path))
+                real(path, mode, dir_fd=dir_fd)
+
+            self._injector.call("mkdir", do)
+
+        return call
+
+
+class _Network:
+    """`socket.socket`, as asyncio uses it; the loop's own waking pipe is not the network."""
+
+    def __init__(self, injector: Injector) -> None:
+        self._injector = injector
+
+    def install(self) -> None:
+        for name in ("connect", "send", "recv"):
+            setattr(socket.socket, name, getattr(self, f"_{name}")(getattr(socket.socket, name)))
+
+    def _connect(self, real: Any) -> Any:
+        def connect(sock: socket.socket, address: Any) -> None:
+            self._injector.call("connect", lambda: real(sock, address))
+
+        return connect
+
+    def _send(self, real: Any) -> Any:
+        def send(sock: socket.socket, data: Any, flags: int = 0) -> int:
+            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+                return int(real(sock, data, flags))
+            whole = bytes(data)
+
+            def part(piece: bytes) -> int:
+                self._injector.sending(sock, piece)
+                left = int(real(sock, piece, flags))
+                self._injector.sent(sock, piece[:left])
+                return left
+
+            return int(self._injector.call("send", lambda: part(whole), lambda: part(whole[: len(whole) // 2])))
+
+        return send
+
+    def _recv(self, real: Any) -> Any:
+        def recv(sock: socket.socket, size: int, flags: int = 0) -> bytes:
+            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+                return bytes(real(sock, size, flags))
+            return bytes(self._injector.call("recv", lambda: real(sock, size, flags)))
+
+        return recv

@@ -1,0 +1,24 @@
+"""Random histories of crashes on an unkind platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.campaign import play
+from tests.crash.evidence import folder_for
+from tests.crash.nursery import Nursery
+
+PARTS = 4
+HISTORIES = 10  # a part; `make torture` plays thousands
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_histories(part: int, nursery: Nursery, scratch: Path, tmp_path: Path) -> None:
+    """Whatever changes, fails and dies, the platform ends up as the manifests say and nothing is done without a reason."""
+    for seed in range(part * HISTORIES, (part + 1) * HISTORIES):
+        with folder_for(scratch, f"seed{seed}", tmp_path, f"campaign --seed {seed} --runs 1") as folder:
+            play(nursery, folder, seed)

@@ -1,0 +1,217 @@
+"""`make torture`: the crash tests in their long form, and single failures again.
+
+    tools/torture.py                                        everything, for an hour or so on two processors
+    tools/torture.py campaign --seed 0 --runs 10000         random histories; each is repeated by its own seed
+    tools/torture.py sweep [--at N] [--how torn] [--seed S] 20 deployments, each failpoint, each way to die
+    tools/torture.py disk [--at N] [--how errors] [--errno EIO]
+    tools/torture.py contention [--processes 16] [--rounds 20]
+
+Prints what fails as it happens, with the command that repeats it, and a tally in the end; exit code 1 when anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a file, it finds the tests all the same
+
+from tests.crash import campaign, contention, disk, sweep  # noqa: E402 - after the path
+from tests.crash.evidence import folder_for  # noqa: E402
+from tests.crash.history import Wanted, write_project  # noqa: E402
+from tests.crash.injector import Fault  # noqa: E402
+from tests.crash.nursery import Nursery  # noqa: E402
+
+MEMORY = Path("/dev/shm")  # where there is memory to write to, syncs cost nothing
+T = TypeVar("T")
+PIECE = 25  # cases that one process plays with one nursery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One history to be played: the command that repeats it, and what is needed for that."""
+
+    repeat: str
+    seed: int = 0
+    fault: Fault | None = None
+    processes: int = 0
+    rounds: int = 0
+
+
+def main() -> int:
+    """Plays; gives the exit code."""
+    options = _options()
+    failed = 0
+    for what in ["sweep", "disk", "contention", "campaign"] if options.what == "all" else [options.what]:
+        failed += _play_all(what, CASES[what](options), options)
+    return 1 if failed else 0
+
+
+def _play_all(what: str, cases: list[Case], options: argparse.Namespace) -> int:
+    """Gives the number of failures."""
+    began, tally, failed = time.monotonic(), Counter[str](), 0
+    pieces = [(what, cases[at : at + PIECE], options.keep) for at in range(0, len(cases), PIECE)]
+    with ProcessPoolExecutor(max_workers=options.workers) as pool:
+        for done, failures in pool.map(_play_piece, pieces):
+            tally += done
+            failed += len(failures)
+            for failure in failures:
+                print(f"FAILED {what}\n{failure}\n", flush=True)
+    counted = ", ".join(f"{count} {name}" for name, count in tally.items())
+    print(f"{what}: {len(cases)} histories, {failed} failed, {time.monotonic() - began:.0f} s: {counted}", flush=True)
+    return failed
+
+
+def _play_piece(piece: tuple[str, list[Case], Path]) -> tuple[Counter[str], list[str]]:
+    what, cases, keep = piece
+    parent = MEMORY if os.access(MEMORY, os.W_OK) else None
+    scratch = Path(tempfile.mkdtemp(prefix="reconciler-torture-", dir=parent))
+    tally, failures = Counter[str](), list[str]()
+    try:
+        with Nursery() as nursery:
+            for number, case in enumerate(cases):
+                try:
+                    with folder_for(
+                        scratch, str(number), keep / f"{os.getpid()}-{time.monotonic_ns()}", case.repeat
+                    ) as folder:
+                        tally += PLAYS[what](nursery, scratch, folder, case)
+                except AssertionError as error:
+                    failures.append(str(error))
+    finally:
+        shutil.rmtree(scratch)
+    return tally, failures
+
+
+# What is played
+
+
+def _campaigns(options: argparse.Namespace) -> list[Case]:
+    seeds = range(options.seed, options.seed + options.runs)
+    return [Case(repeat=f"campaign --seed {seed} --runs 1", seed=seed) for seed in seeds]
+
+
+def _sweeps(options: argparse.Namespace) -> list[Case]:
+    """Every failpoint of a run in peace, and a few more: the next run may take some more calls."""
+    numbers = [options.at] if options.at else range(1, len(_in_peace(sweep.TWENTY, sweep.calls_of)) + 6)
+    ways = [options.how] if options.how else sweep.KINDS
+    return [
+        Case(
+            repeat=f"sweep --at {at} --how {how} --seed {options.seed}", fault=Fault(at=at, how=how, seed=options.seed)
+        )
+        for at in numbers
+        for how in ways
+    ]
+
+
+def _disks(options: argparse.Namespace) -> list[Case]:
+    numbers = [options.at] if options.at else _in_peace(disk.THREE, disk.file_calls)
+    errors = [getattr(errno, options.errno)] if options.errno else disk.ERRORS
+    return [
+        Case(
+            repeat=f"disk --at {at} --how {how} --errno {errno.errorcode[error]}",
+            fault=Fault(at=at, how=how, errno=error),
+        )
+        for at in numbers
+        for how in ([options.how] if options.how else ("error", "errors"))
+        for error in errors
+    ]
+
+
+def _contentions(options: argparse.Namespace) -> list[Case]:
+    """Both cases of the suite, longer."""
+    counts = [options.processes] if options.processes else [2, 16]
+    return [
+        Case(repeat=f"contention --processes {count} --rounds {options.rounds}", processes=count, rounds=options.rounds)
+        for count in counts
+    ]
+
+
+def _in_peace(wanted: tuple[Wanted, ...], count: Callable[[Nursery, Path, Path], list[T]]) -> list[T]:
+    with Nursery() as nursery, tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "peace").mkdir()
+        return count(nursery, Path(folder) / "peace", write_project(Path(folder) / "project", wanted))
+
+
+CASES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
+    "campaign": _campaigns,
+    "sweep": _sweeps,
+    "disk": _disks,
+    "contention": _contentions,
+}
+
+
+# How it is played; each gives what is worth counting
+
+
+def _campaign(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[str]:
+    tally = campaign.play(nursery, folder, case.seed)
+    return Counter({name: getattr(tally, name) for name in ("runs", "deaths", "calls", "jobs", "resolved", "steps")})
+
+
+def _sweep(nursery: Nursery, scratch: Path, folder: Path, case: Case) -> Counter[str]:
+    struck = sweep.strike(nursery, folder, _shared(scratch, sweep.TWENTY), _fault(case))
+    return Counter(runs=struck.runs, deaths=struck.died, unknown=struck.unknown)
+
+
+def _disk(nursery: Nursery, scratch: Path, folder: Path, case: Case) -> Counter[str]:
+    code = disk.refuse(nursery, folder, _shared(scratch, disk.THREE), _fault(case))
+    return Counter({f"exit {code}": 1})
+
+
+def _contention(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[str]:
+    contention.contend(nursery, folder, processes=case.processes, rounds=case.rounds)
+    return Counter(runs=case.processes * case.rounds, rounds=case.rounds)
+
+
+def _shared(scratch: Path, wanted: tuple[Wanted, ...]) -> Path:
+    project = scratch / "project"
+    return project if project.exists() else write_project(project, wanted)
+
+
+def _fault(case: Case) -> Fault:
+    assert case.fault is not None
+    return case.fault
+
+
+PLAYS: dict[str, Callable[[Nursery, Path, Path, Case], Counter[str]]] = {
+    "campaign": _campaign,
+    "sweep": _sweep,
+    "disk": _disk,
+    "contention": _contention,
+}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="all", choices=["all", *CASES])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=10_000, help="random histories")
+    parser.add_argument("--at", type=int, help="one failpoint only")
+    parser.add_argument("--how", choices=[*sweep.KINDS, "error", "errors"])
+    parser.add_argument("--errno", choices=[errno.errorcode[number] for number in disk.ERRORS])
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "reconciler-torture",
+        help="where evidence of failures goes",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
