@@ -16,6 +16,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.options import FLAGS, Command, environments_option, examples
+from reconciler.cli.serving import Serving, around, serving_options
 from reconciler.cli.session import Session, now
 from reconciler.errors import UsageError, worst
 from reconciler.model.spelling import seconds_of
@@ -82,6 +83,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stu
 )
 @click.option("--init-state", is_flag=True, help="Create the state where there is none.")
 @click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")
+@serving_options
 @click.pass_context
 def watch(  # one parameter an option
     ctx: click.Context,
@@ -100,6 +102,7 @@ def watch(  # one parameter an option
     dry_run: bool,
     init_state: bool,
     allow_ephemeral_state: bool,
+    serving: Serving,
 ) -> int:
     """Keep the platform as the manifests say, for as long as it runs.
 
@@ -128,6 +131,7 @@ def watch(  # one parameter an option
         once=once,
         dry_run=dry_run,
         only=frozenset(environments),
+        serving=serving,
     )
     from reconciler.cli.watched import with_log_level
 
@@ -150,6 +154,7 @@ class _Choices:
     once: bool
     dry_run: bool
     only: frozenset[str]
+    serving: Serving
 
 
 def _check(session: Session, *, url: str | None, ref: str | None, path: str | None) -> None:
@@ -215,6 +220,8 @@ class _Watch:
         with _signals(stop, supervisor.ask):
             async with AsyncExitStack() as stack:
                 if not choices.once:
+                    surroundings = around(self._opened, board, choices.serving, look=supervisor.ask, say=self._say)
+                    await stack.enter_async_context(surroundings)
                     for trigger in self._triggers(source, supervisor):
                         stack.push_async_callback(_cancelled, asyncio.create_task(trigger))
                 await supervisor.run()
