@@ -86,6 +86,21 @@ def inputs(name: str) -> Iterator[tuple[Desired, Applied]]:
         yield checked.desired[environment.name], state
 
 
+def findings_of(name: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ...], tuple[Plan, ...]]:
+    """What the case has to say in a pull request: its diagnostics, the files that were read, and its plans."""
+    case = _Case.read(CASES / name)
+    project, snapshot, wrong = case.sources()
+    files = tuple(file.path for file in snapshot.files)
+    if project is None:
+        return wrong, files, ()
+    checked = check(snapshot, project)
+    if errors_in(checked.diagnostics) and not case.options.lenient:
+        return checked.diagnostics, files, ()
+    names = case.options.environments or tuple(checked.environments)
+    states = {one: applied_of(case.fixture.get(one) or {}, checked.environments[one], project) for one in names}
+    return checked.diagnostics, files, tuple(case._plan(checked, one, state) for one, state in states.items())
+
+
 def run(name: str) -> dict[str, str]:
     """Everything the case makes, by file name."""
     case = _Case.read(CASES / name)
