@@ -41,7 +41,7 @@ def set_up(settings: Settings, *, run: str, secrets: Iterable[str] = ()) -> None
             else structlog.dev.ConsoleRenderer(colors=wants_colour(settings, sys.stderr)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # as it is now, not as it was at set-up
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(run=run)

@@ -26,7 +26,7 @@ LIST_FORMAT = "reconciler/plans/v1"
 # changes nothing of what is done (a merge commit, say) must not make an approved plan stale.
 _COMPARED = {"environment": "environment", "origin": "host", "lineage": "lineage of the state"}
 # Where and in which words something is written changes nothing that is done.
-_NOT_COMPARED = frozenset({"position", "detail", "hint"})
+_NOT_COMPARED = frozenset({"position", "detail", "hint", "commit"})
 _MAX_SHOWN = 120
 
 

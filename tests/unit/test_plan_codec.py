@@ -85,6 +85,7 @@ OTHER: dict[str, tuple[Any, bool]] = {
     "replaces": (None, True),
     "records": (False, True),
     "hint": (None, False),
+    "commit": ("1a2b3c4", False),
 }
 
 
