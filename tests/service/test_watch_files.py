@@ -1,0 +1,372 @@
+"""How files are saved in real life: no change is missed, nothing half-written is read, nothing between two states is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from reconciler.controller.rest import Places, read_at_rest
+from reconciler.controller.triggers import FileWatch, silent
+from reconciler.source.directory import read_manifests
+
+SETTLE = 0.15
+PATIENCE = 60.0
+BEFORE, AFTER = b"state: before\n", b"state: after, and it is longer\n"
+BIG = AFTER * 20_000
+
+
+class Reader:
+    """A project folder that is watched as the loop watches it; `seen` are all states that were read, as file -> bytes."""
+
+    def __init__(self, root: Path, folder: str = "manifests", poll: float | None = None) -> None:
+        self.root = root
+        self.seen: list[dict[str, bytes]] = []
+        self._places = Places(root=root, folders=(folder,), ignore=(), project=root / "reconciler.yaml")
+        self._asked, self._read = asyncio.Event(), asyncio.Event()
+        self._watch = FileWatch(
+            places=lambda: self._places, ask=lambda _: self._asked.set(), say=lambda _: None, settle=SETTLE, poll=poll
+        )
+        self.said: list[str | None] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._reading())]
+        await self.until(lambda _: True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _reading(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            done = await read_at_rest(lambda: self._places, self._take, settle=SETTLE, say=self.said.append)
+            self.seen.append(done.value)
+            self._read.set()
+
+    def _take(self) -> dict[str, bytes]:
+        files, _ = read_manifests(self.root, self._places.folders, ())
+        return {Path(file.path).name: file.data for file in files}
+
+    async def until(self, holds: Callable[[dict[str, bytes]], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not (self.seen and holds(self.seen[-1])):
+                self._read.clear()
+                await self._read.wait()
+
+
+def _shell(script: str) -> Callable[[Path], None]:
+    def run(root: Path) -> None:
+        subprocess.run(["sh", "-euc", script], cwd=root, check=True, env={**os.environ, "LC_ALL": "C"})
+
+    return run
+
+
+def _in_place(root: Path) -> None:
+    (root / "manifests/a.yaml").write_bytes(AFTER)
+
+
+def _in_pieces(root: Path) -> None:
+    with (root / "manifests/a.yaml").open("wb", buffering=0) as stream:
+        for at in range(0, len(BIG), 8192):
+            stream.write(BIG[at : at + 8192])
+
+
+def _appended(root: Path) -> None:
+    path = root / "manifests/a.yaml"
+    path.write_bytes(b"")
+    for byte in AFTER:
+        with path.open("ab", buffering=0) as stream:
+            stream.write(bytes([byte]))
+
+
+def _same_size_and_time(root: Path) -> None:
+    path = root / "manifests/a.yaml"
+    status = path.stat()
+    path.write_bytes(BEFORE.replace(b"before", b"behind"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _mapped(root: Path) -> None:
+    import mmap
+
+    path = root / "manifests/a.yaml"
+    path.write_bytes(bytes(len(AFTER)))
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), len(AFTER)) as memory:
+        memory[:] = AFTER
+        memory.flush()
+    os.utime(path)
+
+
+GONE = b""
+WRITE = "printf 'state: after, and it is longer\\n'"
+
+# pattern -> (what is done, what a.yaml holds afterwards)
+PATTERNS: dict[str, tuple[Callable[[Path], None], bytes]] = {
+    "in place": (_in_place, AFTER),
+    "in pieces": (_in_pieces, BIG),
+    "byte by byte": (_appended, AFTER),
+    "same size, old time": (_same_size_and_time, BEFORE.replace(b"before", b"behind")),
+    "memory map": (_mapped, AFTER),
+    "shell redirection": (_shell(f"{WRITE} > manifests/a.yaml"), AFTER),
+    "truncate, then write": (_shell(f": > manifests/a.yaml; {WRITE} >> manifests/a.yaml"), AFTER),
+    "vim, backupcopy=yes": (
+        _shell(f"cd manifests; : > .a.yaml.swp; cp a.yaml a.yaml~; {WRITE} > a.yaml; rm a.yaml~ .a.yaml.swp"),
+        AFTER,
+    ),
+    "vim, backupcopy=no": (
+        _shell(f"cd manifests; : > 4913; rm 4913; mv a.yaml a.yaml~; {WRITE} > a.yaml; rm a.yaml~"),
+        AFTER,
+    ),
+    "neovim, writes beside": (_shell(f"cd manifests; {WRITE} > .a.yaml.new; mv .a.yaml.new a.yaml"), AFTER),
+    "emacs": (
+        _shell(f"cd manifests; ln -s me@host.1 .#a.yaml; mv a.yaml a.yaml~; {WRITE} > a.yaml; rm .#a.yaml"),
+        AFTER,
+    ),
+    "emacs, backup by copying": (_shell(f"cd manifests; cp -p a.yaml a.yaml~; {WRITE} > a.yaml"), AFTER),
+    "VS Code": (_shell(f": > manifests/a.yaml; {WRITE} > manifests/a.yaml"), AFTER),
+    "JetBrains, safe write": (
+        _shell(
+            f"cd manifests; {WRITE} > a.yaml___jb_tmp___; mv a.yaml a.yaml___jb_old___; "
+            "mv a.yaml___jb_tmp___ a.yaml; rm a.yaml___jb_old___"
+        ),
+        AFTER,
+    ),
+    "gedit, kate": (_shell(f"cd manifests; {WRITE} > .goutputstream-X; mv .goutputstream-X a.yaml"), AFTER),
+    "nano with a lock": (_shell(f"cd manifests; : > .a.yaml.swp; {WRITE} > a.yaml; rm .a.yaml.swp"), AFTER),
+    "sublime, atomic": (_shell(f"cd manifests; {WRITE} > .sublX.tmp; mv .sublX.tmp a.yaml"), AFTER),
+    "sed -i": (_shell("sed -i 's/before/after, and it is longer/' manifests/a.yaml"), AFTER),
+    "perl -pi": (_shell("perl -pi -e 's/before/after, and it is longer/' manifests/a.yaml"), AFTER),
+    "copied over": (_shell(f"{WRITE} > new; cp new manifests/a.yaml"), AFTER),
+    "copied with its old time": (_shell(f"{WRITE} > new; touch -d 2001-01-01 new; cp -p new manifests/a.yaml"), AFTER),
+    "moved in": (_shell(f"{WRITE} > new; mv new manifests/a.yaml"), AFTER),
+    "moved in, old": (_shell(f"{WRITE} > new; touch -d 2001-01-01 new; mv new manifests/a.yaml"), AFTER),
+    "rsync": (
+        _shell(f"cd manifests; {WRITE} > .a.yaml.XyZ12; touch -d 2001-01-01 .a.yaml.XyZ12; mv .a.yaml.XyZ12 a.yaml"),
+        AFTER,
+    ),
+    "install": (_shell(f"{WRITE} > new; install -m 600 new manifests/a.yaml"), AFTER),
+    "tar": (_shell(f"mkdir x; {WRITE} > x/a.yaml; tar -C x -cf t.tar a.yaml; tar -C manifests -xf t.tar"), AFTER),
+    "hard link": (_shell(f"{WRITE} > new; ln -f new manifests/a.yaml"), AFTER),
+    "link to a file": (_shell(f"{WRITE} > new.yaml; ln -sf ../new.yaml manifests/a.yaml"), AFTER),
+    "deleted": (_shell(": > manifests/b.yaml; rm manifests/a.yaml"), GONE),
+    "renamed away": (_shell("mv manifests/a.yaml manifests/c.yaml"), GONE),
+    "folder deleted and made anew": (_shell(f"rm -r manifests; mkdir manifests; {WRITE} > manifests/a.yaml"), AFTER),
+    "folder moved aside and replaced": (
+        _shell(f"mkdir next; {WRITE} > next/a.yaml; mv manifests old; mv next manifests"),
+        AFTER,
+    ),
+    "new folder below": (
+        _shell(f"rm manifests/a.yaml; mkdir -p manifests/x/y/z; {WRITE} > manifests/x/y/z/a.yaml"),
+        AFTER,
+    ),
+    "folder becomes a link": (
+        _shell(f"mkdir next; {WRITE} > next/a.yaml; rm -r manifests; ln -s next manifests"),
+        AFTER,
+    ),
+}
+
+
+async def _saved(root: Path, do: Callable[[Path], None], expected: bytes) -> None:
+    (root / "manifests").mkdir(parents=True)
+    (root / "manifests/a.yaml").write_bytes(BEFORE)
+    async with Reader(root) as reader:
+        await reader.until(lambda files: files == {"a.yaml": BEFORE})
+        await asyncio.to_thread(do, root)
+        await reader.until(lambda files: files.get("a.yaml", GONE) == expected)
+        between = {files.get("a.yaml", GONE) for files in reader.seen}
+        assert between == {BEFORE, expected}, "a state that was never at rest"
+        (root / "manifests/last.yaml").write_bytes(AFTER)  # and whatever became of the folders, they are still watched
+        await reader.until(lambda files: "last.yaml" in files)
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def _run(test: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await test()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_save_patterns(tmp_path: Path, part: int) -> None:
+    """Each way to save a file shows the file before and the file afterwards, and nothing else."""
+    chosen = sorted(PATTERNS)[part::4]
+
+    async def all_of_them() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number, name in enumerate(chosen):
+                group.create_task(_saved(tmp_path / str(number), *PATTERNS[name]), name=name)
+
+    before = _open_files()
+
+    async def and_closed() -> None:
+        await all_of_them()
+        async with asyncio.timeout(PATIENCE):  # a watch that was ended is closed by a thread of its own
+            while _open_files() > before + 4:  # noqa: ASYNC110 - nobody tells; four are the event loop's own
+                await asyncio.sleep(0.01)
+
+    _run(and_closed)
+
+
+def test_configmap_is_swapped(tmp_path: Path) -> None:
+    """A mounted ConfigMap: files are links into a folder that is swapped as a whole."""
+
+    async def story() -> None:
+        top = tmp_path / "manifests"
+        (top / "..v1").mkdir(parents=True)
+        (top / "..v1/a.yaml").write_bytes(BEFORE)
+        (top / "..v1/b.yaml").write_bytes(BEFORE)
+        (top / "..data").symlink_to("..v1")
+        for name in ("a.yaml", "b.yaml"):
+            (top / name).symlink_to(f"..data/{name}")
+        async with Reader(tmp_path) as reader:
+            await reader.until(lambda files: files == {"a.yaml": BEFORE, "b.yaml": BEFORE})
+            for version in range(2, 6):
+                text = BEFORE * version
+                (top / f"..v{version}").mkdir()
+                for name in ("a.yaml", "b.yaml"):
+                    (top / f"..v{version}" / name).write_bytes(text)
+                (top / "..data_tmp").symlink_to(f"..v{version}")
+                (top / "..data_tmp").rename(top / "..data")
+                shutil.rmtree(top / f"..v{version - 1}")
+                await reader.until(lambda files, text=text: files == {"a.yaml": text, "b.yaml": text})  # type: ignore[misc]
+            assert all(files["a.yaml"] == files["b.yaml"] for files in reader.seen)
+
+    _run(story)
+
+
+def test_git_sync_link_is_swapped(tmp_path: Path) -> None:
+    """git-sync: the project's folder itself is reached through a link that is swapped."""
+
+    async def story() -> None:
+        for version in ("one", "two"):
+            (tmp_path / version / "manifests").mkdir(parents=True)
+            (tmp_path / version / "manifests/a.yaml").write_text(version)
+        (tmp_path / "current").symlink_to("one")
+        async with Reader(tmp_path / "current") as reader:
+            await reader.until(lambda files: files == {"a.yaml": b"one"})
+            (tmp_path / "next").symlink_to("two")
+            (tmp_path / "next").rename(tmp_path / "current")
+            await reader.until(lambda files: files == {"a.yaml": b"two"})
+            (tmp_path / "two/manifests/a.yaml").write_text("three")
+            await reader.until(lambda files: files == {"a.yaml": b"three"})
+
+    _run(story)
+
+
+def test_polling_sees_it_too(tmp_path: Path) -> None:
+    """Where no event is sent, files are looked at in intervals."""
+
+    async def story() -> None:
+        (tmp_path / "manifests").mkdir()
+        (tmp_path / "manifests/a.yaml").write_bytes(BEFORE)
+        async with Reader(tmp_path, poll=0.05) as reader:
+            (tmp_path / "manifests/a.yaml").write_bytes(AFTER)
+            await reader.until(lambda files: files == {"a.yaml": AFTER})
+
+    _run(story)
+
+
+def test_git_at_work_is_waited_for(tmp_path: Path) -> None:
+    """While git holds its index, nothing is read."""
+
+    async def story() -> None:
+        (tmp_path / ".git").mkdir()
+        (tmp_path / "manifests").mkdir()
+        (tmp_path / "manifests/a.yaml").write_bytes(BEFORE)
+        async with Reader(tmp_path) as reader:
+            await reader.until(lambda files: files == {"a.yaml": BEFORE})
+            lock = tmp_path / ".git/index.lock"
+            lock.write_bytes(b"")
+            seen = len(reader.seen)
+            (tmp_path / "manifests/a.yaml").write_bytes(AFTER)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(4 * SETTLE):
+                    await reader.until(lambda files: files == {"a.yaml": AFTER})
+            assert len(reader.seen) == seen
+            lock.unlink()
+            await reader.until(lambda files: files == {"a.yaml": AFTER})
+
+    _run(story)
+
+
+def test_checkouts_back_and_forth(tmp_path: Path) -> None:
+    """Between two branches only the one or the other is ever seen, and the last one in the end."""
+    count, turns = (2000, 100) if os.environ.get("SOAK") else (200, 6)
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false", "-c", "gc.auto=0")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    def write(text: str) -> None:
+        (tmp_path / "manifests").mkdir(exist_ok=True)
+        for number in range(count):
+            (tmp_path / f"manifests/m{number}.yaml").write_text(text)
+        git("add", "manifests")
+        git("commit", "-qm", text)
+
+    git("init", "-q", "-b", "one", ".")
+    write("one")
+    git("checkout", "-qb", "two")
+    write("two, which is longer")
+
+    async def story() -> None:
+        async with Reader(tmp_path) as reader:
+            for turn in range(turns):
+                await asyncio.to_thread(git, "checkout", "-q", "one" if turn % 2 == 0 else "two")
+            await asyncio.to_thread(git, "checkout", "-q", "one")
+            await reader.until(lambda files: set(files.values()) == {b"one"} and len(files) == count)
+            assert all(len(set(files.values())) == 1 and len(files) == count for files in reader.seen)
+
+    _run(story)
+
+
+def test_storm_of_events(tmp_path: Path) -> None:
+    """After a storm of events the last state is seen, and no file is left open."""
+    count = 100_000 if os.environ.get("SOAK") else 10_000
+
+    async def story() -> None:
+        (tmp_path / "manifests").mkdir()
+        async with Reader(tmp_path) as reader:
+            before = _open_files()
+
+            def storm() -> None:
+                for number in range(count // 2):
+                    path = tmp_path / f"manifests/m{number % 50}.yaml"
+                    path.write_bytes(b"%d\n" % number)
+                (tmp_path / "manifests/last.yaml").write_bytes(AFTER)
+
+            await asyncio.to_thread(storm)
+            await reader.until(lambda files: files.get("last.yaml") == AFTER)
+            newest = {f"m{n % 50}.yaml": b"%d\n" % n for n in range(count // 2 - 50, count // 2)}
+            assert reader.seen[-1] == {**newest, "last.yaml": AFTER}
+            assert _open_files() <= before + 1
+
+    _run(story)
+
+
+def test_silent_file_systems(tmp_path: Path) -> None:
+    """A folder on a network file system is polled, and the reason names it."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        "22 21 0:40 / /srv/models rw - nfs4 server:/models rw\n"
+        "23 21 0:41 / /srv/drive rw - fuse.sshfs somebody@host rw\n"
+    )
+    assert silent([Path("/home/me")], mounts) is None
+    assert "nfs4" in (silent([Path("/srv/models/manifests")], mounts) or "")
+    assert "fuse.sshfs" in (silent([Path("/home/me"), Path("/srv/drive")], mounts) or "")
+    assert silent([Path("/srv/models")], tmp_path / "missing") is None
