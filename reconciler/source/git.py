@@ -41,7 +41,9 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 _PERSON = re.compile(r"(?P<who>.*) (?P<at>[0-9]{1,12}) (?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2})\Z")
-_FETCH = "Fetch it first: `git fetch origin`, in CI with the whole history (fetch-depth: 0, GIT_DEPTH: 0)."
+_FETCH = (
+    "Fetch it first: `git fetch origin`, in CI with the whole history (fetch-depth: 0, GIT_DEPTH: 0) and no filter."
+)
 LINK, _SUBMODULE = b"120000", b"160000"
 
 
@@ -275,7 +277,7 @@ class _Walk:
 def _listed(git: Git, commit: str, paths: Sequence[str]) -> tuple[Blob, ...]:
     listed = git.tree(commit, paths, sizes=True)
     if listed is None:
-        raise SourceError(f"git cannot list the files of commit {commit[:12]}.", next_step=_FETCH)
+        raise SourceError(f"git has not got all files of commit {commit[:12]}.", next_step=_FETCH)
     return listed
 
 
