@@ -24,8 +24,9 @@ LABEL org.opencontainers.image.title="reconciler" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The repository is mounted and belongs to somebody else: git is told that this one may be read.
-# hadolint ignore=DL3008 -- the base's release pins git; a version of Debian's here would only break when it is mended
+# The repository is mounted and belongs to somebody else: git is told that this one may be read. Git's version is pinned by the
+# base's release; one of Debian's named here would only break the day it is mended.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates git \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log \
