@@ -134,7 +134,7 @@ def _platform(chance: random.Random) -> Scenario:
 
 
 def _change(story: _Story) -> None:
-    """A commit: some manifests are edited, added, removed, or given another model."""
+    """A commit: some manifests are edited, added, removed, or given another model. One stays: an empty folder is refused."""
     chance = story.chance
     for name in list(story.wanted):
         dice = chance.random()
@@ -145,7 +145,11 @@ def _change(story: _Story) -> None:
             story.models += 1
             story.removals[story.wanted[name].model] += 1
             _want(story, replace(story.wanted[name], model_id=f"cm-{name}-{story.models}"))
-        elif dice < 0.62 and not any(name in other.depends_on for other in story.wanted.values()):
+        elif (
+            dice < 0.62
+            and len(story.wanted) > 1
+            and not any(name in other.depends_on for other in story.wanted.values())
+        ):
             story.removals[story.wanted.pop(name).model] += 1
     if chance.random() < 0.3:
         free = [f"m{number}" for number in range(7) if f"m{number}" not in story.wanted]
