@@ -265,13 +265,18 @@ def refuse_leftovers(opened: Opened) -> None:
 
 def read_applied(store: Store) -> Applied:
     """What the state knows now, without a lock and without writing; its run lock counts only while a holder may live."""
-    from reconciler.state.fold import fold
-
-    stored = store.read()
-    applied = fold(stored.snapshot, stored.records)
+    applied = read_logged(store)
     if applied.lock is not None and store.sender_is_dead():
         return replace(applied, lock=None)
     return applied
+
+
+def read_logged(store: Store) -> Applied:
+    """What snapshot and log say, also of a run lock whose holder is dead."""
+    from reconciler.state.fold import fold
+
+    stored = store.read()
+    return fold(stored.snapshot, stored.records)
 
 
 def binding_of(environment: Environment) -> Binding:
