@@ -1,0 +1,236 @@
+"""The status page in a real Chromium, served over a real socket from a board filled by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped] # it has none
+from playwright.async_api import Browser, Page, expect
+
+from reconciler.controller.board import Board
+from reconciler.controller.web.options import Hands, Options
+from reconciler.controller.web.server import serve
+from reconciler.diagnostics import Diagnostic, Position
+from reconciler.model.applied import Accepted
+from tests.support import boards
+from tests.support.browser import chromium, needs_chromium
+
+pytestmark = needs_chromium
+
+HOSTILE = '</script><img src=x onerror="window.hurt=1">\'"><svg onload=window.hurt=1>{{7*7}}javascript:window.hurt=1'
+
+
+@asynccontextmanager
+async def opened(board: Board, **options: Any) -> AsyncIterator[tuple[str, Browser]]:
+    async with (
+        serve(board, Options(port=0, **options), Hands(now=lambda: boards.NOW)) as address,
+        chromium() as browser,
+    ):
+        yield address, browser
+
+
+def shown(page: Page) -> Any:
+    return page.locator("tr.row:visible")
+
+
+def run(story: Callable[[str, Browser, Board], Awaitable[None]], board: Board | None = None) -> None:
+    made = board or boards.board()
+
+    async def whole() -> None:
+        async with opened(made) as (address, browser):
+            await story(address, browser, made)
+
+    asyncio.run(whole())
+
+
+def test_problems_stand_first_and_nothing_else_is_asked_of_any_host() -> None:
+    """The first view shows every deployment, problems first, without a console message or a request to another host."""
+
+    async def story(address: str, browser: Browser, _: Board) -> None:
+        page = await browser.new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        await page.goto(address)
+        await expect(page.locator("#connection-word")).to_have_text("live")
+        await expect(shown(page)).to_have_count(39)
+        levels = await page.locator("section.env >> nth=0 >> tr.row").evaluate_all(
+            "rows => rows.map(r => r.dataset.show)"
+        )
+        assert levels == sorted(levels)
+        assert levels[0] == "0"
+        assert all(url.startswith(address) for url in asked)
+        assert said == []
+
+    run(story)
+
+
+def test_live_update_keeps_the_focus() -> None:
+    """What the loop publishes appears by itself, and the link that had the focus has it still."""
+
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        page = await browser.new_page()
+        await page.goto(address)
+        await expect(page.locator("#connection-word")).to_have_text("live")
+        row = page.locator('tr[data-key="production/mistral-7b"]')
+        await row.locator("a").first.focus()
+        board.tell(boards.polled("production/mistral-7b", status="OPTIMIZING", percent=85))
+        await expect(row).to_contain_text("OPTIMIZING, 85 %")
+        await expect(row.locator("a").first).to_be_focused()
+        view = board.views["staging"]
+        board.publish(replace(view, held_up="A mass change waits for a person."))
+        await expect(page.locator("text=A mass change waits for a person.")).to_be_visible()
+
+    run(story)
+
+
+def test_filters_act_at_once_and_without_a_script() -> None:
+    """Tabs, search and axes narrow the table; the address says the same, also to a browser that runs no script."""
+
+    async def story(address: str, browser: Browser, _: Board) -> None:
+        page = await browser.new_page()
+        await page.goto(address)
+        await page.keyboard.press("/")
+        await page.keyboard.type("flan team=support")
+        await expect(shown(page)).to_have_count(2)
+        assert "q=flan" in page.url
+        await page.keyboard.press("ArrowDown")
+        await expect(page.locator("tr.row:visible a").first).to_be_focused()
+        await page.goto(address)
+        await page.click("#tabs a[data-show=problems]")
+        await expect(shown(page)).to_have_count(8)
+        await page.select_option("select[name=health]", "Degraded")
+        await expect(shown(page)).to_have_count(2)
+
+        bare = await (await browser.new_context(java_script_enabled=False)).new_page()
+        await bare.goto(page.url)
+        await expect(shown(bare)).to_have_count(2)
+        await bare.fill("input[name=q]", "flan")
+        await bare.click("button:has-text('Filter')")
+        await expect(shown(bare)).to_have_count(1)
+        await bare.click("tr.row:visible .c-name a")
+        await expect(bare.locator("h1")).to_have_text("flan-t5")
+
+    run(story)
+
+
+def test_details_show_both_sides_the_timeline_and_the_gates() -> None:
+    """The page of a deployment shows desired against applied, what was tried, and what explain says."""
+
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        page = await browser.new_page()
+        await page.goto(f"{address}/d/production/llama-3-70b")
+        await expect(page.locator("tr.differs")).to_have_count(2)
+        await expect(page.locator(".timeline li")).to_have_count(2)
+        await expect(page.locator(".next")).to_contain_text("reconciler apply -e production")
+        await expect(page.locator(".gates li")).to_have_count(10)
+        commit = page.locator(".facts a").first
+        assert (await commit.get_attribute("href") or "").startswith("https://git.example.com/support/models/commit/")
+        board.tell(boards.polled("production/llama-3-70b", percent=12))
+        await expect(page.locator(".banner").first).to_contain_text("12 %")
+
+    run(story)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(scheme: Any) -> None:
+    """No accessibility rule is broken, on both pages, in both palettes, wide and on a phone; nothing runs over the edge."""
+
+    async def story(address: str, browser: Browser, _: Board) -> None:
+        for width in (1360, 390):
+            context = await browser.new_context(
+                color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce", bypass_csp=True
+            )
+            page = await context.new_page()
+            for path in ("/", "/d/production/flan-t5"):
+                await page.goto(address + path)
+                await expect(page.locator("#connection-word")).to_have_text("live")
+                await page.evaluate(AXE_FILE_PATH.read_text())
+                found = await page.evaluate("axe.run({resultTypes: ['violations']})")
+                broken = [f"{one['id']}: {one['nodes'][0]['html'][:150]}" for one in found["violations"]]
+                assert broken == [], "\n".join(broken)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+    run(story)
+
+
+def test_hostile_strings_run_no_script() -> None:
+    """Whatever stands in any field that came from outside, it is text on the page and nothing more."""
+
+    async def story(address: str, browser: Browser, _: Board) -> None:
+        page = await browser.new_page()
+        for path in ("/", "/d/staging/flan-t5", f"/?q={HOSTILE}&env={HOSTILE}&show={HOSTILE}"):
+            await page.goto(address + path)
+            await expect(page.locator("#connection-word")).to_have_text("live")
+            assert await page.evaluate("window.hurt") is None
+            assert await page.locator("img").count() == 0
+            assert await page.locator("a[href^='javascript']").count() == 0
+        await page.goto(f"{address}/d/staging/flan-t5")
+        assert "onerror" in await page.inner_text("body")
+
+    run(story, hostile())
+
+
+def hostile() -> Board:
+    """Every string that the platform, a manifest, git or a person could have written."""
+    clean = boards.staging(boards.NOW)
+    assert clean.applied is not None
+    assert clean.plan is not None
+    name = "cm-00000000-0000-5000-8000-000000000007"
+    entry = clean.applied.entries[name]
+    [attempt] = entry.attempts
+    bad = replace(
+        attempt,
+        id=HOSTILE,
+        provenance=replace(attempt.provenance, commit=HOSTILE, author=HOSTILE),
+        outcome=Accepted(dock_status_id=HOSTILE, status="FAILED", detail=HOSTILE),
+        decided=HOSTILE,
+    )
+    applied = replace(clean.applied, entries={**clean.applied.entries, name: replace(entry, attempts=(bad,))})
+    [first, *rest] = [one for one in clean.plan.changes if one.name == "flan-t5"]
+    assert rest == []
+    wrong = replace(
+        first,
+        detail=HOSTILE,
+        hint=HOSTILE,
+        model_type=HOSTILE,
+        body=json.dumps({"deviceType": HOSTILE, HOSTILE: HOSTILE}),
+        metadata=replace(first.metadata, labels=((HOSTILE, HOSTILE),), manifest=HOSTILE),
+    )
+    plan = replace(clean.plan, changes=tuple(wrong if one is first else one for one in clean.plan.changes))
+    mistake = Diagnostic(
+        code=HOSTILE, message=HOSTILE, position=Position(file=HOSTILE), path=HOSTILE, suggestion=HOSTILE
+    )
+    assert clean.last is not None
+    last = replace(clean.last, detail=HOSTILE, cause=HOSTILE, commit=HOSTILE)
+    board = Board(source=HOSTILE, remote=f"javascript:{HOSTILE}")
+    board.publish(replace(clean, plan=plan, applied=applied, diagnostics=(mistake,), held_up=HOSTILE, last=last))
+    return board
+
+
+def test_the_door() -> None:
+    """A person types the token once, comes back to the page asked for, and can leave."""
+
+    async def whole() -> None:
+        token = "a-token-of-some-length"
+        async with opened(boards.board(), token=token) as (address, browser):
+            page = await browser.new_page()
+            await page.goto(f"{address}/d/production/flan-t5")
+            await page.fill("#token", "not the token at all")
+            await page.click("button")
+            await expect(page.locator("#wrong")).to_be_visible()
+            await page.fill("#token", token)
+            await page.click("button")
+            await expect(page.locator("h1")).to_have_text("flan-t5")
+            await page.click("text=Sign out")
+            await expect(page.locator("#token")).to_be_visible()
+
+    asyncio.run(whole())

@@ -1,0 +1,173 @@
+"""What the server answers over a real socket: probes, the API, headers, caps, and a crowd of visitors."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from reconciler.controller.board import Board
+from reconciler.controller.web.options import Hands, Options
+from reconciler.controller.web.server import serve
+from tests.support import boards
+from tests.support.openapi import Description
+
+SECRET = "0123456789abcdef-secret"
+DESCRIPTION = Description(Path(__file__).parents[2] / "schemas" / "status-api.openapi.yaml")
+
+Story = Callable[[httpx.AsyncClient, Board], Awaitable[None]]
+
+
+def run(story: Story, board: Board | None = None, *, hands: Hands | None = None, **options: Any) -> None:
+    made = board or boards.board()
+
+    async def whole() -> None:
+        async with (
+            serve(made, Options(port=0, **options), hands or Hands(now=lambda: boards.NOW)) as address,
+            httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as client,
+        ):
+            await story(client, made)
+
+    asyncio.run(whole())
+
+
+def test_probes_say_why_not() -> None:
+    """/healthz tells whether the loop turns, /readyz whether a first pass succeeded, and where it did not."""
+
+    async def story(client: httpx.AsyncClient, board: Board) -> None:
+        assert (await client.get("/healthz")).status_code == 503
+        board.alive()
+        assert (await client.get("/healthz")).text == "ok\n"
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.text) == (
+            503,
+            "sandbox: no pass has succeeded yet; the last one: refused.\n",
+        )
+        board.publish(replace(board.views["sandbox"], last_success_at=boards.NOW))
+        assert (await client.get("/readyz")).status_code == 200
+
+    run(story)
+
+
+def test_a_loop_that_stands_still_is_not_healthy() -> None:
+    """A beat that is too old fails the probe."""
+
+    async def story(client: httpx.AsyncClient, board: Board) -> None:
+        board.beat = asyncio.get_running_loop().time() - 120
+        assert "no sign of life for 120 s" in (await client.get("/healthz")).text
+
+    run(story)
+
+
+def test_the_api_is_as_described() -> None:
+    """The status is JSON as its OpenAPI description says, for all environments and for one."""
+
+    async def story(client: httpx.AsyncClient, board: Board) -> None:
+        answer = await client.get("/api/v1/status")
+        schema = DESCRIPTION.document["paths"]["/api/v1/status"]["get"]["responses"]["200"]["content"]
+        assert DESCRIPTION.mistakes(schema["application/json"]["schema"], answer.json()) == []
+        assert len(answer.json()["deployments"]) == 39
+        one = (await client.get("/api/v1/status?environment=staging")).json()
+        assert [found["name"] for found in one["environments"]] == ["staging"]
+        assert (await client.get("/api/v1/status?environment=nowhere")).status_code == 404
+        same = await client.get("/api/v1/status", headers={"if-none-match": answer.headers["etag"]})
+        assert same.status_code == 304
+
+    run(story)
+
+
+def test_the_description_lists_the_fields_of_the_status_schema() -> None:
+    """A deployment in the API is the one of schemas/status.json."""
+    status = json.loads((Path(__file__).parents[2] / "schemas" / "status.json").read_text())
+    known = status["$defs"]["DeploymentStatus"]["properties"]
+    assert set(DESCRIPTION.schema("Deployment")["properties"]) == set(known)
+
+
+def test_every_answer_has_the_headers_and_foreign_names_get_none() -> None:
+    """The policy stands on every answer; a name that is not ours is refused before anything is looked at."""
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        for path in ("/", "/d/production/flan-t5", "/nowhere", "/healthz", "/static/app.js", "/login"):
+            answer = await client.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (await client.get("/", headers={"host": "evil.example.net"})).status_code == 421
+        assert (await client.post("/")).status_code == 405
+
+    run(story)
+
+
+def test_strangers_learn_nothing() -> None:
+    """With a token set, all but the probes, the webhook and the door wants it."""
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        for path in ("/", "/d/production/flan-t5", "/events", "/metrics", "/api/v1/status"):
+            assert (await client.get(path)).status_code == 401, path
+            page = await client.get(path, headers={"accept": "text/html"})
+            assert (page.status_code, page.headers["location"].partition("?")[0]) == (303, "/login")
+        assert (await client.get("/", headers={"authorization": "Bearer a-token-of-some-length"})).status_code == 200
+        elsewhere = await client.post("/login", data={"token": "a-token-of-some-length", "next": "//evil.example.net"})
+        assert elsewhere.headers["location"] == "/"
+
+    run(story, token="a-token-of-some-length")
+
+
+def test_webhook_bodies_are_capped_and_signed_ones_ask_for_a_look() -> None:
+    """A signed delivery asks for a look; one over a mebibyte is not read, with or without a length."""
+    looks: list[str] = []
+
+    async def parts() -> Any:
+        for _ in range(33):
+            yield b"x" * 32768
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        body = b'{"ref": "refs/heads/main"}'
+        signature = f"sha256={hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}"
+        answer = await client.post("/webhook", content=body, headers={"x-hub-signature-256": signature})
+        assert (answer.status_code, looks) == (202, ["webhook from GitHub"])
+        assert (await client.post("/webhook", content=body)).status_code == 401
+        assert (await client.post("/webhook", content=parts())).status_code == 413
+
+    run(story, hands=Hands(look=looks.append, now=lambda: boards.NOW), webhook_secret=SECRET)
+
+
+def test_a_crowd_and_slow_clients_hold_nothing_up() -> None:
+    """With 64 clients that send half a request and a crowd on every page, the loop still turns and everybody is answered."""
+
+    async def story(client: httpx.AsyncClient, board: Board) -> None:
+        host, port = str(client.base_url.host), int(client.base_url.port or 0)
+        slow = [await asyncio.open_connection(host, port) for _ in range(64)]
+        for _reader, writer in slow:
+            writer.write(b"GET / HTTP/1.1\r\nHost: loc")
+        paths = ["/", "/api/v1/status", "/?q=flan", "/d/production/flan-t5"] * 25
+        answers = []
+        for number, path in enumerate(paths):
+            board.tell(boards.polled("production/mistral-7b", percent=number))
+            answers.append(client.get(path))
+        assert {answer.status_code for answer in await asyncio.gather(*answers)} <= {200, 503}
+        for _reader, writer in slow:
+            writer.close()
+
+    run(story)
+
+
+def test_a_full_house_still_answers() -> None:
+    """More silent connections than there is room for make room for one that asks."""
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        host, port = str(client.base_url.host), int(client.base_url.port or 0)
+        silent = [await asyncio.open_connection(host, port) for _ in range(300)]
+        assert (await client.get("/")).status_code == 200
+        for _reader, writer in silent:
+            writer.close()
+
+    run(story)
