@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lint types imports bench torture schemas lock wheel wheel-check clean
+.PHONY: help env demo test check format lint types imports bench torture schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -70,6 +70,9 @@ wheel-check: wheel ## the wheel, installed in an empty environment, gives the co
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/reconciler-*.whl
 	cd build/empty && bin/reconciler --version && bin/python -m reconciler -C ../.. validate
+
+image: ## the container image, built and tried without an engine (root; buildah, debootstrap)
+	tools/image.sh
 
 clean: ## remove what was made
 	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,7 +18,10 @@ need() {
   local missing=()
   for tool in "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
   [ ${#missing[@]} -eq 0 ] && return
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { say "make image needs ${missing[*]}; on Debian: apt-get install ${missing[*]}"; exit 69; }
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "make image needs ${missing[*]}; on Debian: apt-get install ${missing[*]}"
+    exit 69
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}" >&2
 }
 
@@ -69,9 +72,13 @@ inside() { in_store run --isolation chroot --user 65532:65532 "$container" -- "$
 say "user: $(inside id -u)  $(inside reconciler --version)  $(inside git --version)"
 inside python3 -c 'import apprise, jinja2, prometheus_client, sse_starlette, starlette, uvicorn'
 mounted="$(in_store mount "$container")"
+inside reconciler watch --help >/dev/null
+inside reconciler health >/dev/null 2>&1 && { say "health says that nothing is well"; exit 1; }
 if find "$mounted/opt/reconciler" "$mounted/usr" -newer "$OUT/build.log" -type f | grep -q .; then
   say "running it wrote into the image"; exit 1
 fi
 in_store inspect --type image "localhost/$NAME:$version" >"$OUT/image.json"
 in_store images --format '{{.Name}}:{{.Tag}} {{.Size}}' "localhost/$NAME:$version"
-du -sm "$mounted" "$mounted/opt/reconciler" | sed "s#$mounted#image: #" >&2
+for folder in / /opt/reconciler /usr/lib/git-core; do
+  say "MB in $folder: $(du -sm "$mounted$folder" | cut -f 1)"
+done
