@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lint types imports bench torture schemas lock wheel wheel-check image clean
+.PHONY: soak help env demo test check format lint types imports bench torture schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -48,6 +48,9 @@ imports: $(STAMP) ## imports go down only
 
 schemas: $(STAMP) ## write the generated files: schemas and references
 	$(BIN)/python -m tools.generate
+
+soak: $(STAMP) ## the loop for hours: storms, checkouts, kills, 2,000 passes over 500 deployments
+	SOAK=1 $(BIN)/python -m pytest -q tests/properties/test_loop_soak.py tests/service/test_watch_files.py tests/service/test_watch_command.py
 
 bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 	$(BIN)/python tests/bench/run.py

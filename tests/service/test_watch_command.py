@@ -28,10 +28,7 @@ def _began(project: ProjectFolder, *arguments: str) -> Running:
 
 def _quiet() -> tuple[str, ...]:
     """No page: the tests of the page have one."""
-    from reconciler.cli.watch import watch
-
-    names = {name for parameter in watch.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    return next(((name,) for name in ("--no-serve", "--no-page", "--no-server") if name in names), ())
+    return ("--listen", "none")
 
 
 def _end(process: Running) -> None:
