@@ -1,0 +1,97 @@
+"""What `watch` has around its loop, as a process: page, probes, metrics, notifications and systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.loopback import answering, loopback_server, reply_bytes
+
+PROJECT = """\
+apiVersion: reconciler/v1
+kind: Project
+environments:
+  production: {host: "http://127.0.0.1:9", apiKey: {env: PRODUCTION_API_KEY}}
+notifications:
+  - {name: ops, type: webhook, url: {env: OPS_URL}, on: [refused]}
+"""
+MANIFEST = """\
+apiVersion: reconciler/v1
+kind: ModelDeployment
+metadata: {name: chat}
+spec:
+  modelId: cm-1
+  modelType: openSource
+  hyperParameters: {temperature: 1, maxTokens: 512, topP: 1, topK: 50}
+  deviceType: g5.xlarge
+  rollout: {adopt: true}
+"""
+
+
+def test_everything_around_the_loop(tmp_path: Path) -> None:
+    """It tells systemd that it is ready, answers probes and scrapes, tells a channel what is wrong, and ends in order."""
+    (tmp_path / "manifests").mkdir()
+    manifest = tmp_path / "manifests" / "chat.yaml"
+    manifest.write_text(MANIFEST, encoding="utf-8")
+    (tmp_path / "reconciler.yaml").write_text(PROJECT, encoding="utf-8")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        loopback_server(answering(reply_bytes(b""))) as receiver,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(120)
+        environ = {
+            **os.environ,
+            "PRODUCTION_API_KEY": "kg-0123456789-canary",
+            "OPS_URL": f"{receiver.origin}/secret-canary",
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "CI": "",
+        }
+        command = [sys.executable, "-m", "reconciler", "-C", str(tmp_path), "--log-format", "json", "watch"]
+        command += ["--init-state", "--settle", "0.1", "--listen", "127.0.0.1:0"]
+        with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            seen: list[str] = []
+            try:
+                ready = manager.recv(4096).decode()
+                assert ready.startswith("READY=1\nSTATUS=watching ")
+                (address,) = re.findall(r"http://127\.0\.0\.1:\d+", ready)
+                _until(lines, seen, event="pass", end="succeeded")
+                assert _read(f"{address}/healthz") == _read(f"{address}/readyz") == "ok\n"
+                scrape = _read(f"{address}/metrics")
+                assert 'reconciler_passes_total{end="succeeded",environment="production"}' in scrape
+                assert 'reconciler_notifications_total{channel="ops",ended="sent"} 0.0' in scrape
+                manifest.write_text(MANIFEST.replace("temperature: 1", "temperature: 9"), encoding="utf-8")
+                _until(lines, seen, event="pass", end="waiting")
+            finally:
+                process.send_signal(signal.SIGTERM)
+                seen += lines
+            assert process.wait(120) == 0
+        assert manager.recv(4096).decode() == "STOPPING=1"
+    (message,) = receiver.received
+    assert b'"outcome":"refused"' in message
+    assert "canary" not in "".join(seen)
+
+
+def _until(lines: Iterator[str], seen: list[str], **fields: str) -> None:
+    """Reads the log up to the line with these fields."""
+    for line in lines:
+        seen.append(line)
+        if fields.items() <= json.loads(line).items():
+            return
+    raise AssertionError("".join(seen))
+
+
+def _read(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=60) as answer:
+        return str(answer.read().decode())
