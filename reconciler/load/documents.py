@@ -13,8 +13,8 @@ from reconciler.diagnostics import Diagnostic
 from reconciler.load.judge import mistakes
 from reconciler.load.placer import Placer, not_ours, nulls, with_nulls
 from reconciler.load.widening import Widening
-from reconciler.load.yaml import MAX_MISTAKES, Document, parse
-from reconciler.model.loaded import FieldPath, LoadedFile, Manifest
+from reconciler.load.yaml import MAX_MISTAKES, Document, parse, path_text
+from reconciler.model.loaded import FieldPath, LoadedFile, Manifest, Remains, inside_spec
 from reconciler.model.resource import Origin
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.spelling import NAME_PATTERN
@@ -34,6 +34,7 @@ def load_file(file: SourceFile, widening: Widening) -> LoadedFile:
         broken=tuple(judge.broken),
         diagnostics=(*found, *judge.found),
         unreadable=bool(found) or judge.unnamed,
+        remains=tuple(judge.remains),
     )
 
 
@@ -45,6 +46,7 @@ class _Judge:
         self._placer = Placer(file)
         self.found: list[Diagnostic] = []
         self.broken: list[tuple[str, tuple[str, ...]]] = []
+        self.remains: list[Remains] = []
         self.unnamed = False
 
     def read(self, document: Document) -> Manifest | None:
@@ -55,6 +57,7 @@ class _Judge:
             names = _names_in(value)
             self.broken += names
             self.unnamed = self.unnamed or not names
+            self.remains += self._remains(document, wrong, names[0][0] if names else "")
             return None
         spec = value["spec"]
         labels = value["metadata"].get("labels") or {}
@@ -64,6 +67,20 @@ class _Judge:
             spec=spec,
             overrides=spec.get("environments"),
             origin=Origin(file=self._file.path, document=document.index, line=document.line),
+        )
+
+    def _remains(self, document: Document, wrong: tuple[Diagnostic, ...], name: str) -> Iterator[Remains]:
+        paths = frozenset(diagnostic.path for diagnostic in wrong if diagnostic.path)
+        rest = _without(document.value, paths, ())
+        spec = rest.get("spec") if isinstance(rest, dict) else None
+        if not isinstance(spec, dict) or any(d.code == "RC308" for d in wrong) or len(self.found) >= MAX_MISTAKES:
+            return
+        origin = Origin(file=self._file.path, document=document.index, line=document.line)
+        unknown = [d for d in wrong if d.code == "RC301"]
+        yield Remains(
+            manifest=Manifest(name=name, labels=(), spec=spec, overrides=spec.get("environments"), origin=origin),
+            doubtful=frozenset(map(inside_spec, paths)),
+            meant=frozenset(word for d in unknown for word in re.findall(r"\w+", f"{d.path} {d.suggestion or ''}")),
         )
 
     def _mistakes(self, value: Json, document: int) -> Iterator[Diagnostic]:
@@ -86,6 +103,16 @@ class _Judge:
 
 def _override(environment: str) -> FieldPath:
     return ("spec", "environments", environment)
+
+
+def _without(value: Json, wrong: frozenset[str], path: FieldPath) -> Json:
+    """The value without what stands at one of the paths."""
+    if isinstance(value, dict):
+        kept = {key: (*path, key) for key in value if path_text((*path, key)) not in wrong}
+        return {key: _without(value[key], wrong, place) for key, place in kept.items()}
+    if isinstance(value, list):
+        return [item for index, item in enumerate(value) if path_text((*path, index)) not in wrong]
+    return value
 
 
 def _names_in(value: Json) -> list[tuple[str, tuple[str, ...]]]:

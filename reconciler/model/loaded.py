@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,8 +29,43 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What a document with mistakes still says without them, so that the rest of it is judged in the same go.
+
+    Never desired. `manifest` has an empty name where none can be told. `doubtful` are the paths, inside the merged spec, of
+    what was taken out; `meant` are words that an unknown field may stand for.
+    """
+
+    manifest: Manifest
+    doubtful: frozenset[str]
+    meant: frozenset[str]
+
+    @property
+    def rollout_is_whole(self) -> bool:
+        return not any(_top(path) == "rollout" for path in self.doubtful)
+
+    def may_cause(self, diagnostic: Diagnostic) -> bool:
+        """Whether it may only be a consequence of a mistake that is said already."""
+        path = inside_spec(diagnostic.path or "")
+        if diagnostic.code != "RC401":  # a rule between fields of one group
+            return any(_top(doubt) == _top(path) for doubt in self.doubtful)
+        return path.rpartition(".")[2] in self.meant or any(
+            path == doubt or path.startswith((f"{doubt}.", f"{doubt}[")) for doubt in self.doubtful
+        )
+
+
+def inside_spec(path: str) -> str:
+    """A path of a document as the merged spec has it: `modelId` of `spec.environments.staging.modelId`."""
+    return re.sub(r"^(spec\.environments\.[^.]+|environments\.[^.]+\.defaults|spec)\.", "", path)
+
+
+def _top(path: str) -> str:
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFile:
-    """One file. `broken` are the names, and the environments they name, of documents with errors.
+    """One file. `broken` are the names, and the environments they name, of documents with errors, `remains` their rest.
 
     `unreadable` is True when something in it is so wrong that not even a name can be told: it may stand for anything.
     """
@@ -39,6 +75,7 @@ class LoadedFile:
     broken: tuple[tuple[str, tuple[str, ...]], ...]
     diagnostics: tuple[Diagnostic, ...]
     unreadable: bool = False
+    remains: tuple[Remains, ...] = ()
 
 
 class Places(Protocol):

@@ -162,7 +162,8 @@ class _Layering:
 
     def of(self, resource: Resource) -> Layers:
         if not self._manifests:
-            self._manifests = {(m.origin.file, m.origin.document): m for file in self._loaded for m in file.manifests}
+            written = (m for f in self._loaded for m in (*f.manifests, *(remains.manifest for remains in f.remains)))
+            self._manifests = {(m.origin.file, m.origin.document): m for m in written}
         manifest = self._manifests[resource.origin.file, resource.origin.document]
         return layers_of(manifest, self._environments[resource.environment])
 

@@ -5,6 +5,7 @@ Over all environments at once, because two of them may be on one host.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +45,11 @@ def mistakes_between(resources: tuple[Resource, ...], scope: Scope, find: Find) 
     if dependants:
         by_address = {resource.address: resource for resource in resources}
         yield from _unknown(dependants, by_address, scope, find)
+        times = Counter(
+            resource.address for resource in resources
+        )  # which one is meant by a name used twice cannot be told
+        by_address = {address: resource for address, resource in by_address.items() if times[address] == 1}
+        dependants = [resource for resource in dependants if times[resource.address] == 1]
         yield from _later_waves(dependants, by_address, find)
         yield from _circles(dependants, by_address, find)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model.loaded import LoadedFile, Manifest, Places
+from reconciler.model.loaded import LoadedFile, Manifest, Places, Remains
 from reconciler.model.resource import (
     DEFAULT_TIMEOUT,
     USUAL_ROLLOUT,
@@ -47,6 +47,8 @@ def resolve_file(loaded: LoadedFile, environments: Mapping[str, Environment], pl
         resolver.add(manifest)
     for name, named in loaded.broken:
         resolver.add_broken(name, named)
+    for remains in loaded.remains:
+        resolver.add_remains(remains)
     everywhere = frozenset(environments)
     return Resolved(
         resources=tuple(resolver.resources),
@@ -103,6 +105,16 @@ class _Resolver:
         known = [environment for environment in named if environment in self._environments]
         everywhere = not known or len(known) < len(tuple(named))
         self.broken.update((environment, name) for environment in (self._environments if everywhere else known))
+
+    def add_remains(self, remains: Remains) -> None:
+        """What else is wrong with a document that is broken, as far as its other mistakes do not explain it."""
+        rest = _Resolver(self._environments, self._places)
+        rest.add(remains.manifest)
+        self.found += (diagnostic for diagnostic in rest.found if not remains.may_cause(diagnostic))
+        if remains.manifest.name:
+            stand_ins = (replace(r, labels=(), model_type="", body="", digest="") for r in rest.resources)
+            whole = remains.rollout_is_whole
+            self.resources += (r if whole else replace(r, rollout=USUAL_ROLLOUT) for r in stand_ins)
 
     def _add_to(self, manifest: Manifest, environment: Environment) -> list[Diagnostic]:
         layers = layers_of(manifest, environment)

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.resource import USUAL_ROLLOUT, OnUnknown, Rollout, Strategy
 from reconciler.resolve.layers import merge_patch
-from tests.support.estate import HYPER, estate, manifest, project, text
+from tests.support.estate import HYPER, Estate, estate, manifest, project, text
 
 BOTH = project("staging", "production")
 
@@ -394,3 +394,59 @@ def test_blame_in_a_project_file_that_begins_with_an_empty_document() -> None:
     assert blame.layer == "defaults"
     assert blame.position is not None
     assert blame.position.line > 2
+
+
+REST = "apiVersion: reconciler/v1\nkind: ModelDeployment\nmetadata: {name: m}\n"
+
+
+def all_codes(found: Estate) -> list[str]:
+    """Also of what `load` says."""
+    return sorted([*found.codes, *(diagnostic.code for file in found.loaded for diagnostic in file.diagnostics)])
+
+
+# A document with a mistake of shape -> the codes of everything that is said of it
+AT_ONCE = {
+    "{modelType: opensource, deviceType: g5.xlarge}": ["RC305", "RC401", "RC401"],  # modelId, hyperParameters
+    "{modelTyp: openSource, modelId: cm-1, deviceType: g5.xlarge}": [
+        "RC301",
+        "RC401",
+    ],  # modelType is misspelled, not missing
+    "{modelId: 1, modelType: openSource, hyperParameters: 1, deviceType: g5.xlarge}": ["RC303", "RC303"],
+    "{temperature: 1, modelId: cm-1, modelType: fineTune, deviceType: g5.xlarge}": ["RC301"],  # it belongs elsewhere
+    "{modelId: cm-1, modelType: x, scalingParameters: {minReplicas: 3, maxReplicas: 2}}": [
+        "RC305",
+        *["RC401"] * 2,
+        "RC402",
+    ],
+    "{modelId: cm-1, modelType: x, scalingParameters: {minReplicas: 3, maxReplicas: 99}}": [
+        "RC304",
+        "RC305",
+        *["RC401"] * 2,
+    ],
+    "{modelType: x, optimizationInfo: {quantizationType: int8_float16, optimizationType: y}}": [
+        *("RC305", "RC305", "RC401", "RC401", "RC401"),
+    ],
+    "{modelId: cm-other, modelType: x, rollout: {dependsOn: [nobody]}}": ["RC305", *["RC401"] * 2, "RC404", "RC406"],
+    "{modelType: x, rollout: {dependsOn: [NO], wave: 1}}": ["RC305", "RC306", *["RC401"] * 3],
+}
+
+
+@pytest.mark.parametrize("spec", AT_ONCE)
+def test_the_rest_of_a_broken_document_is_judged_too(spec: str) -> None:
+    """One look says everything: what is missing or contradicts itself beside a wrong value, but not what that value causes."""
+    found = estate({"m.yaml": f"{REST}spec: {spec}\n", "other.yaml": text(manifest("other"))})
+    assert all_codes(found) == sorted(AT_ONCE[spec])
+    assert not [r for desired in found.resolved.desired for r in desired.resources if r.name == "m"]
+
+
+def test_the_rest_of_a_nameless_document_is_judged_too() -> None:
+    """A document whose name cannot be read is judged all the same, and stands for nothing."""
+    found = estate(f"{REST.replace('name: m', 'name: M_1')}spec: {{modelId: cm-1}}\n")
+    assert all_codes(found) == ["RC306", "RC401", "RC401", "RC401"]
+
+
+def test_the_rest_of_a_broken_override_is_judged_too() -> None:
+    """A wrong value in one environment hides nothing that is wrong in the other."""
+    wrong = manifest(environments={"staging": {"deviceType": "g6"}, "production": {"modelId": None}, "prodction": {}})
+    found = estate(text(wrong), BOTH)
+    assert all_codes(found) == ["RC305", "RC401", "RC408"]

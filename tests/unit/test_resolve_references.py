@@ -49,6 +49,13 @@ def test_copied_manifest() -> None:
     assert all("a.yaml" in d.message for d in made.found)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_twice_is_no_circle(order: int) -> None:
+    """Which one is meant by a name used twice cannot be told, so no circle is: in whatever order the two stand."""
+    twins = [manifest("b", rollout={"dependsOn": ["a"]}), manifest("b", rollout={"dependsOn": ["b"]})][::order]
+    assert sorted(estate(text(*twins, manifest("a", rollout={"dependsOn": ["b"]}))).codes) == ["RC405"]
+
+
 def test_name_in_two_environments() -> None:
     """One name in two environments is two resources."""
     source = text(
