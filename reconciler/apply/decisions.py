@@ -224,9 +224,8 @@ def undeploy_change(change: Change) -> Change:
     match change.reason:
         case Reason.ORPHAN:
             detail = "no manifest; a person asks for it"
-            return replace(
-                change, action=Action.UNDEPLOY, reason=Reason.MANIFEST_GONE, detail=detail, restarts=True, hint=None
-            )
+            hint = "Whatever calls the model starts failing."
+            return replace(change, action=Action.UNDEPLOY, reason=Reason.MANIFEST_GONE, detail=detail, hint=hint)
         case Reason.MANIFEST_GONE:
             return change
         case Reason.PROTECTED:

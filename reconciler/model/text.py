@@ -24,8 +24,10 @@ KEY_PATTERN = r"\bkg-[0-9A-Za-z-]{8,}"
 _KEY = re.compile(KEY_PATTERN)
 
 # A field that people call a key (a webhook's address is one too), and what they wrote there; `{env: NAME}`
-# is a reference and may be shown.
-_KEY_FIELD = re.compile(r"((?:api[_-]?key|token|secret|password|url)[\"']?\s*:\s*)([^\s{][^,}\n]*)", re.IGNORECASE)
+# is a reference and may be shown. `maxToken` is `maxTokens` misspelled.
+_KEY_FIELD = re.compile(
+    r"((?:api[_-]?key|(?<!max)(?<!max_)token|secret|password|url)[\"']?\s*:\s*)([^\s{][^,}\n]*)", re.IGNORECASE
+)
 
 # Name and password in a URL.
 _USER = re.compile(r"(://)([^/@\s]+)@")

@@ -43,6 +43,10 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
+_FOLDERS = "Check `manifests:` in the project file, and -C; nothing is taken for deleted."
+_EMPTY = f"{_FOLDERS} `ignore:` and hidden folders hide files."
+
+
 class _Unreadable(Exception):
     """Why something is not read; becomes a diagnostic."""
 
@@ -112,9 +116,9 @@ class _Walk:
             with _opened(self._root, spot.real) as descriptor:
                 self._folder(descriptor, spot, 0)
         except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
-            self._say(path, _Unreadable("RC101", f"there is no folder {folder!r}"))
+            self._say(path, _Unreadable("RC101", f"there is no folder {folder!r}", suggestion=_FOLDERS))
         except NotADirectoryError:
-            self._say(path, _Unreadable("RC101", f"{folder} is not a folder"))
+            self._say(path, _Unreadable("RC101", f"{folder} is not a folder", suggestion=_FOLDERS))
         except (OSError, _Unreadable) as error:
             self._say(path, _refusal(error))
         else:
@@ -131,7 +135,8 @@ class _Walk:
         """A folder without manifests is as suspicious as a missing one."""
         for folder, spot in self._starts:
             if not any(_is_below(path, spot.path) or _is_below(real, spot.real) for real, path in self._taken.items()):
-                self._say(spot.path, _Unreadable("RC101", f"there is no *.yaml or *.yml file in {folder}"))
+                message = f"there is no *.yaml or *.yml file in {folder}"
+                self._say(spot.path, _Unreadable("RC101", message, suggestion=_EMPTY))
 
     def _folder(self, descriptor: int, folder: _Spot, depth: int) -> None:
         if folder.real in self._visited:

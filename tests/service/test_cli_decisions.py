@@ -185,7 +185,9 @@ def test_undeploy_removes_an_orphan(orphaned: ProjectFolder, platform: Simulated
     """Undeploying asks or wants --yes, sends one call, and refuses what has a manifest."""
     assert "--yes" in orphaned.process("undeploy", "production/alpha").ended(64).err
     assert "not an orphan" in orphaned.run("undeploy", "production/beta", "--yes").ended(5).err
-    orphaned.run("undeploy", "production/alpha", "--yes").ended(0)
+    shown = orphaned.run("undeploy", "production/alpha", "--yes").ended(0).out
+    assert "starts failing" in shown
+    assert "restarts" not in shown
     assert platform.posts[2:] == [("undeploy", "cm-alpha")]
     assert "nothing to do" in orphaned.run("plan").ended(0).out
 

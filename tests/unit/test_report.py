@@ -15,7 +15,7 @@ from reconciler.model.applied import Accepted, Hold, Situation
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action
 from reconciler.model.run import Ended, Result, RunReport
-from reconciler.model.text import one_line, safe
+from reconciler.model.text import masked, one_line, safe
 from reconciler.plan.codec import schema as plan_schema
 from reconciler.plan.select import Selection
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
@@ -352,3 +352,10 @@ def test_explain_of_a_suspension_names_who_and_why() -> None:
     state = applied(held)
     found = explain(plan(desired(resource("chat", body={"x": 1})), state), state, "production/chat")
     assert "Suspended by Ada: freeze." in found.next_step
+
+
+@pytest.mark.parametrize("line", ["{maxToken: 512}", "{max_token: 512}", "  maxToken: 512", "topK: 1"])
+def test_what_is_no_key_is_quoted(line: str) -> None:
+    """A misspelled maxTokens is not taken for somebody's token."""
+    assert masked(line) == line
+    assert masked("token: abc") == "token: ***"
