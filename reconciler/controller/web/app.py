@@ -222,7 +222,7 @@ class Gate:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if not is_our_name(headers.get("host", ""), self._options):
-            text = "This server is not known under that name. Name it with --allowed-host, or use its address.\n"
+            text = "This server is not known under that name. Allow the name, or use its address.\n"
             return PlainTextResponse(text, 421)
         peer = scope["client"][0] if scope.get("client") else None
         visitor = self._doorkeeper.visitor(headers, peer, self._hands.now())
