@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.title="reconciler" \
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates git \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /usr/share/doc /usr/share/man /usr/share/locale \
  && useradd --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin reconciler \
  && install --directory --owner=65532 --group=65532 --mode=0700 /var/lib/reconciler \
  && git config --system --add safe.directory /project
