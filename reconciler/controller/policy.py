@@ -118,7 +118,8 @@ def judge(plan: Plan, applied: Applied, *, now: datetime, pause: Pause | None = 
     changes: list[Change] = []
     for change in plan.changes:
         if not (change.action.sends or (held is not None and held.whole and change.action in _BOOKS)):
-            changes.append(replace(change, records=change.records and not (held is not None and held.whole)))
+            quiet = change.records and held is not None and held.whole
+            changes.append(replace(change, records=False) if quiet else change)
             waits += _waits_for_a_person(change)
             continue
         verdict = _verdict(change, applied.entries.get(change.model_id), now)
