@@ -361,19 +361,24 @@ class GitStore:
 
     def _push(self, parent: str | None, commit: str) -> Push:
         """Done or refused. The same commit may be pushed any number of times: it counts once. Raises _Doubt."""
-        push = self._remote.push(parent, commit)
+        push, doubtful = self._remote.push(parent, commit), False
         for _ in range(_SENDS):
-            if push.what is not Pushed.UNKNOWN:
+            if push.what is Pushed.DONE or (push.what is Pushed.REFUSED and not doubtful):
                 return push
-            said = push.said
+            # What was sent without an answer may still get there, so that what is sent after it is refused because of it.
+            doubtful = True
             try:
-                # What was pushed without an answer may still get there, so that the next push is refused because of it.
-                push = self._look_for(commit, parent) or self._remote.push(parent, commit)
-                if push.what is Pushed.REFUSED:
-                    push = self._look_for(commit, parent) or push
+                found = self._look_for(commit, parent)
+                if found is not None:
+                    return found
+                if push.what is Pushed.REJECTED:
+                    return replace(push, what=Pushed.REFUSED)
+                push = self._remote.push(parent, commit)
+            except _Doubt:
+                raise
             except ReconcilerError as error:
                 raise self._doubt(str(error)) from error
-        raise self._doubt(said)
+        raise self._doubt(push.said)
 
     def _look_for(self, commit: str, parent: str | None) -> Push | None:
         """Whether a commit got there. None: it is not there yet, and nobody else was. Raises _Doubt, StateError."""

@@ -69,7 +69,8 @@ class Pushed(Enum):
     """What became of a push."""
 
     DONE = "done"
-    REFUSED = "refused"  # certainly not done: the branch has moved, or the remote does not want it
+    REFUSED = "refused"  # certainly not done: the branch had moved before anything was sent
+    REJECTED = "rejected"  # the remote said no; to what curl sent again after a lost answer, when the first one counted
     UNKNOWN = "unknown"  # no answer that says either
 
 
@@ -207,8 +208,9 @@ class GitRemote:
         answer = self._run("push", *arguments, REMOTE, f"{commit}:{self.ref}", seconds=REMOTE_SECONDS)
         if not isinstance(answer, Failure):
             return Push(what=Pushed.DONE)
-        if re.search(rf"^!\t\S+:{re.escape(self.ref)}\t\[(?:remote )?rejected\]", answer.said, re.MULTILINE):
-            return Push(what=Pushed.REFUSED, said=answer.said)
+        said = re.search(rf"^!\t\S+:{re.escape(self.ref)}\t\[(remote )?rejected\]", answer.said, re.MULTILINE)
+        if said is not None:
+            return Push(what=Pushed.REJECTED if said[1] else Pushed.REFUSED, said=answer.said)
         if _is_auth(answer.said):
             raise self._failure("written", answer)
         return Push(what=Pushed.UNKNOWN, said=answer.said)
