@@ -15,9 +15,9 @@ def folder_for(scratch: Path, name: str, keep: Path, repeat: str) -> Iterator[Pa
     folder.mkdir(parents=True)
     try:
         yield folder
-    except AssertionError as error:
+    except Exception as error:
         kept = keep / name
-        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*.out.fifo", "simulator.out"))
+        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("simulator.out"))  # a FIFO
         raise AssertionError(
             f"{error}\n\nRepeat it: .venv/bin/python tools/torture.py {repeat}\nEvidence: {kept}"
         ) from error

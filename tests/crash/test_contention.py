@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from dataclasses import replace
@@ -39,7 +38,7 @@ def test_who_only_looks_polls_or_decides_is_not_blocked(nursery: Nursery, scratc
         assert history.run((*APPLY, "--no-wait")).code == 0
         wanted.append(Wanted(name="sent"))
         write_manifests(project, wanted)
-        sender = history.start(APPLY, fault=Fault(at=_first_post(nursery, scratch, wanted), how="stop"))
+        sender = history.start(APPLY, fault=Fault(at=1, how="stop", call="post"))
         nursery.wait_until_stopped(sender)
         wanted[1] = replace(wanted[1], temperature=0.5)
         write_manifests(project, wanted)
@@ -60,23 +59,5 @@ def test_who_only_looks_polls_or_decides_is_not_blocked(nursery: Nursery, scratc
         assert history.ended(sender).code == 0
         evidence = history.converge()
         assert evidence.accepted == {("deploy", "cm-polled"): 1, ("deploy", "cm-quiet"): 2, ("deploy", "cm-sent"): 1}
-    finally:
-        history.close()
-
-
-def _first_post(nursery: Nursery, scratch: Path, wanted: list[Wanted]) -> int:
-    """The number of the call that sends the first byte of `sent`, from the same story in peace."""
-    project = write_project(scratch / "peace project", wanted[:2])
-    folder = scratch / "peace"
-    folder.mkdir()
-    history = History(
-        nursery, folder, project, told({"match": {"model": "cm-polled", "nth": 1}, "job": {"stuck": True}})
-    )
-    try:
-        assert history.run((*APPLY, "--no-wait")).code == 0
-        write_manifests(project, wanted)
-        pid = history.run((*APPLY, "--no-wait")).pid
-        events = map(json.loads, history.witness.read_text(encoding="utf-8").splitlines())
-        return next(int(event["at"]) for event in events if event["event"] == "post" and event["pid"] == pid)
     finally:
         history.close()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # As they are before the injector takes their place.
-_pwrite, _pread, _ftruncate, _replace, _unlink, _link = (
+_open, _pwrite, _pread, _ftruncate, _replace, _unlink, _link = (
+    os.open,
     os.pwrite,
     os.pread,
     os.ftruncate,
@@ -68,7 +69,7 @@ class Unsynced:
     def contents(self, fd: int, offset: int, length: int) -> None:
         """`length` bytes at `offset` are about to be written, or everything from `offset` on to be cut (`length` 0)."""
         found = os.fstat(fd)
-        held = os.dup(fd)
+        held = _open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)  # not a duplicate, which would keep a lock alive
         before = _pread(held, length or max(0, found.st_size - offset), offset)
 
         def undo() -> None:
