@@ -51,6 +51,7 @@ def log_event(event: Event) -> None:
     """One event, one line."""
     level = _LEVELS.get(event.happened, "info")
     fields = {
+        "run": event.run,  # in `watch` each pass is one
         "environment": event.environment,
         "address": event.address,
         "action": str(event.action),
