@@ -20,8 +20,8 @@ from typing import Any
 from reconciler.load.yaml import parse
 
 API_VERSION = "reconciler/v1"
-WIDTH = 120
 STEP = 2  # blanks a level
+_NO_WIDTH = 1 << 20  # lines are not broken: where, is the writer's choice
 _ROUNDS = 4  # until nothing changes any more; two are enough for all that was ever seen
 
 _DEPLOYMENT = ("apiVersion", "kind", "metadata", "spec")
@@ -56,8 +56,9 @@ _PARTS = {
 }
 
 
-def _below(*path: str) -> dict[tuple[str, ...], tuple[str, ...]]:
-    return {(*path, *inner): keys for inner, keys in _PARTS.items()}
+def _below(*path: str, without: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What may stand below a path that is written like a spec."""
+    return {(*path, *inner): tuple(key for key in keys if key not in without) for inner, keys in _PARTS.items()}
 
 
 ORDERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
@@ -65,14 +66,14 @@ ORDERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
         (): _DEPLOYMENT,
         ("metadata",): _METADATA,
         **_below("spec"),
-        **_below("spec", "environments", "*"),
+        **_below("spec", "environments", "*", without=("environments",)),
     },
     "Project": {
         (): _PROJECT,
         ("platform",): ("deviceTypes", "ranges", "extraFields"),
         ("environments", "*"): _ENVIRONMENT,
         ("environments", "*", "rateLimit"): ("perMinute", "perHour"),
-        **_below("environments", "*", "defaults"),
+        **_below("environments", "*", "defaults", without=("environments", "modelId", "name")),
     },
 }
 
@@ -121,14 +122,14 @@ def _step(text: str) -> str:
 
 
 def _meaning(text: str) -> object:
-    """What must stay: every value, as the loader reads it, with its place among the documents; and every comment."""
+    """What must stay: every value, as the loader reads it, with its place among the documents; and all that is written."""
     documents, found = parse(text.encode(), "")
     values = [(one.index, json.dumps(one.value, sort_keys=True)) for one in documents]
-    return values, len(found), _comments(text)
+    return values, len(found), _written(text)
 
 
-def _comments(text: str) -> Counter[str]:
-    """What stands behind `#` between the tokens; in a block scalar only behind its header."""
+def _written(text: str) -> Counter[str]:
+    """Comments, which stand behind `#` between the tokens and behind a block scalar's header, and the spelling of scalars."""
     import yaml
 
     found: Counter[str] = Counter()
@@ -137,9 +138,12 @@ def _comments(text: str) -> Counter[str]:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             found.update(match.rstrip() for match in _GAP.findall(text[at : token.start_mark.index]))
             at = max(at, token.end_mark.index)
-            if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"}:
-                header = text[token.start_mark.index : token.end_mark.index].partition("\n")[0]
-                found.update(match.rstrip() for match in _GAP.findall(header))
+            if isinstance(token, yaml.ScalarToken):
+                spelled = text[token.start_mark.index : token.end_mark.index]
+                if token.style in {"|", ">"}:
+                    found.update(match.rstrip() for match in _GAP.findall(spelled.partition("\n")[0]))
+                else:
+                    found[" ".join(spelled.split())] += 1
     except yaml.YAMLError:
         return Counter({text: 1})  # the backends differ: nothing may change
     found.update(match.rstrip() for match in _GAP.findall(text[at:]))
@@ -290,14 +294,11 @@ def _squeezed(lines: list[str]) -> list[str]:
 
 def _styled(piece: str, _root: Any, kind: str) -> str:
     """Spaces, lists and mappings on one line, by ruamel.yaml."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    yaml.width = WIDTH
-    yaml.indent(mapping=STEP, sequence=2 * STEP, offset=STEP)
-    stream = io.StringIO()
+    if any(line.count("{") + line.count("[") > line.count("}") + line.count("]") for line in piece.split("\n")):
+        raise _Unfit  # it would put what is broken over several lines into one
+    yaml, stream = _round_trip(), io.StringIO()
     try:
         value = yaml.load(piece)
         _sort_flow(value, partial(_order, kind), ())
@@ -305,6 +306,18 @@ def _styled(piece: str, _root: Any, kind: str) -> str:
     except (YAMLError, ValueError, AttributeError, TypeError, RecursionError, AssertionError) as error:
         raise _Unfit from error  # its round trip is not total
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().split("\n")[:-1])
+
+
+def _round_trip() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = _NO_WIDTH
+    yaml.indent(mapping=STEP, sequence=2 * STEP, offset=STEP)
+    # Its own way is to write nothing, which between braces is another value.
+    yaml.representer.add_representer(type(None), lambda how, _: how.represent_scalar("tag:yaml.org,2002:null", "null"))
+    return yaml
 
 
 def _sort_flow(value: Any, order: Callable[[Path], Sequence[str]], path: Path) -> None:

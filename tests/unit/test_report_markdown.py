@@ -43,7 +43,7 @@ def plan(*changes: Change, **more: object) -> Plan:
 
 def field(path: str, before: object, after: object, line: int = 4) -> FieldChange:
     place = Position(file="manifests/a.yaml", line=line)
-    return FieldChange(path=path, before=before, after=after, position=place, layer="spec")  # type: ignore[arg-type]
+    return FieldChange(path=path, before=before, after=after, position=place, layer="spec")
 
 
 def headline(text: str) -> str:
