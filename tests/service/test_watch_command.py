@@ -187,7 +187,7 @@ def test_branch_that_cannot_be_fetched(project: ProjectFolder, platform: Simulat
 @pytest.mark.crash
 def test_killed_at_random(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """However often it is killed: nothing is sent twice, nothing is lost, and in the end everything is as it should be."""
-    rounds = 300 if os.environ.get("SOAK") else 12
+    rounds = 300 if os.environ.get("SOAK") else 8
     chance = random.Random(7)
     names = [f"m{number}" for number in range(8)]
     project.init(*names)
