@@ -90,12 +90,10 @@ class GitStore:
         remote: GitRemote,
         environment: str,
         *,
-        lease_seconds: float = LEASE_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._remote = remote
         self._environment = environment
-        self._lease_seconds = lease_seconds
         self._now = now
         self._mutex = threading.RLock()
         self._tip: _Tip | None = None
@@ -189,7 +187,7 @@ class GitStore:
 
     def lock_run(self, holder: Holder) -> LeaseLock:
         began = clock()
-        lease = new_lease(holder, self._lease_seconds)
+        lease = new_lease(holder, LEASE_SECONDS)
 
         def decide(tip: _Tip) -> _Change:
             self._stored(tip)

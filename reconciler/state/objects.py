@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -58,10 +58,10 @@ def environments_in(bucket: Bucket) -> tuple[str, ...]:
 class ObjectStore:
     """The state of one environment. May be shared between threads, not with a forked child."""
 
-    def __init__(self, bucket: Bucket, environment: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, bucket: Bucket, environment: str, *, clock: Callable[[], float] = clock) -> None:
         self._bucket = bucket
         self._environment = environment
-        self._lease_seconds = lease_seconds
+        self._clock = clock
         self._mutex = threading.RLock()
         self._end: _End | None = None
         self._lineage: str | None = None
@@ -140,15 +140,15 @@ class ObjectStore:
         if self._bucket.get(self._name(_SNAPSHOT)) is None:
             raise StateMissing(f"there is no state in {self.location}")
         for _ in range(_RACES):
-            found, began = self._bucket.get(self._name(_LOCK)), clock()
+            found, began = self._bucket.get(self._name(_LOCK)), self._clock()
             if found is not None:
                 self._refuse_held(found)
-            lease = new_lease(holder, self._lease_seconds)
+            lease = new_lease(holder, LEASE_SECONDS)
             try:
                 self._write_lock(lease, found.version if found is not None else None)
             except Moved:
                 continue
-            self._lock = LeaseLock(self, lease, began)
+            self._lock = LeaseLock(self, lease, began, self._clock)
             return self._lock
         raise StateError(f"{self.location}/{_LOCK} changes all the time", next_step="Run it again.")
 
@@ -227,7 +227,7 @@ class ObjectStore:
 
     def _everything(self) -> tuple[Stored, _End]:
         snapshot, _ = self._snapshot()
-        looked = clock()
+        looked = self._clock()
         names = [name for name, _ in self._bucket.names(self._name("log"), after=_log_name(snapshot.seq))]
         self._end = _End(seq=snapshot.seq, lineage=snapshot.lineage, looked=looked)
         records: list[Record] = []
@@ -256,7 +256,7 @@ class ObjectStore:
         """What was appended after the end that is known."""
         records: list[Record] = []
         while True:
-            looked, name = clock(), f"log/{_log_name(end.seq + 1)}"
+            looked, name = self._clock(), f"log/{_log_name(end.seq + 1)}"
             found = self._bucket.get(self._name(name))
             if found is None:
                 self._end = replace(end, looked=looked)
@@ -290,7 +290,7 @@ class ObjectStore:
     def _known(self, seq: int) -> _End | None:
         """The end that is known, if it is that one and was seen not long ago."""
         end = self._end
-        return end if end is not None and end.seq == seq and clock() - end.looked < LOOK_AGAIN else None
+        return end if end is not None and end.seq == seq and self._clock() - end.looked < LOOK_AGAIN else None
 
     def _at(self, seq: int) -> _End:
         """The log's end, which is at `seq` as far as we know. Raises Conflict."""
@@ -321,7 +321,7 @@ class ObjectStore:
         except InDoubt as error:
             self._lost = DurabilityLost(str(error), next_step=error.next_step)
             raise self._lost from error
-        if clock() - end.looked > KEPT.total_seconds() / 2:
+        if self._clock() - end.looked > KEPT.total_seconds() / 2:
             # We slept in between, so long that the name may have been used and cleared up.
             self._lost = DurabilityLost(
                 f"this process slept while it wrote to {self.location}; what it wrote may not count"

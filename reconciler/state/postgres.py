@@ -204,10 +204,9 @@ def environments_in(database: Database) -> tuple[str, ...]:
 class PostgresStore:
     """The state of one environment. May be shared between threads, not with a forked child."""
 
-    def __init__(self, database: Database, environment: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, database: Database, environment: str) -> None:
         self._database = database
         self._environment = environment
-        self._lease_seconds = lease_seconds
         self._mutex = threading.RLock()
         self._lineage: str | None = None
         self._lock: LeaseLock | None = None
@@ -319,7 +318,7 @@ class PostgresStore:
 
     def lock_run(self, holder: Holder) -> LeaseLock:
         began = clock()
-        lease = new_lease(holder, self._lease_seconds)
+        lease = new_lease(holder, LEASE_SECONDS)
         with self._mutex:
             self._require(_HEAD)
             self._run(_LOCK, id=lease.id, lease=encode_lease(lease).decode(), seconds=lease.seconds)

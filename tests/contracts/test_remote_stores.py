@@ -17,8 +17,9 @@ from reconciler.state.objects import ObjectStore
 from reconciler.state.postgres import Database, PostgresStore
 from reconciler.state.store import Store
 from tests.contracts.store_contract import AgingOpener, ExpiryContract, LeaseContract, Opener, StoreContract
+from tests.support.fake_gcs import GcsFake
 from tests.support.repositories import clean_environment, clone, new_origin
-from tests.support.servers_state import AzureServer, GcsFake, PostgresServer, S3Server
+from tests.support.servers_state import AzureServer, PostgresServer, S3Server
 
 
 class _OneBucket(Opener):

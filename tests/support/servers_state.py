@@ -2,8 +2,6 @@
 
 - `moto_server()`: S3, by moto, in a process of its own; `new_bucket` makes a bucket.
 - `azurite_server()`: Azure Blob Storage, by azurite from npm; `AzureServer.new_container` makes a container.
-- `gcs_server()`: of Google Cloud Storage there is no server to be had that keeps preconditions over the XML API, so a small fake
-  of that API stands in: objects with generations, ETags, `x-goog-if-generation-match`, and the listing that obstore asks for.
 - `postgres_server()`: PostgreSQL itself, from a wheel; `new_schema` makes a schema.
 """
 
@@ -13,7 +11,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import json
 import os
 import re
 import shutil
@@ -23,13 +20,10 @@ import threading
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
-from xml.sax.saxutils import escape
 
 AZURITE = "3.37.0"
 # The account that every azurite has; its key is printed in Microsoft's documentation.
@@ -157,135 +151,6 @@ def azurite_server(script: Path) -> Iterator[AzureServer]:
         finally:
             process.kill()
             drain.join(60)
-
-
-# Google
-
-
-@dataclass
-class _Object:
-    data: bytes
-    generation: int
-    at: datetime
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {
-            "ETag": f'"{hashlib.sha256(self.data).hexdigest()}"',
-            "x-goog-generation": str(self.generation),
-            "Last-Modified": format_datetime(self.at, usegmt=True),
-        }
-
-
-@dataclass
-class GcsFake:
-    """The XML API, as far as obstore uses it. `ignores_conditions` makes it a store that must be refused."""
-
-    origin: str = ""
-    variables: dict[str, str] = field(default_factory=dict)
-    ignores_conditions: bool = False
-    objects: dict[str, _Object] = field(default_factory=dict)
-    generation: int = 0
-
-    def age(self, name: str, by: timedelta) -> None:
-        """Everything whose path ends so was written that much earlier."""
-        for path, found in self.objects.items():
-            if path.endswith(name):
-                found.at -= by
-
-    def put(self, path: str, data: bytes, match: str | None) -> _Object | None:
-        """The object as it is now; None when it is not the generation that the writer has seen."""
-        before = self.objects.get(path)
-        seen = str(before.generation if before else 0)
-        if match is not None and match != seen and not self.ignores_conditions:
-            return None
-        self.generation += 1
-        self.objects[path] = _Object(data=data, generation=self.generation, at=datetime.now(UTC))
-        return self.objects[path]
-
-    def listing(self, bucket: str, prefix: str, delimiter: str, after: str) -> str:
-        contents, folders = [], set()
-        for path, found in sorted(self.objects.items()):
-            name = path.removeprefix(f"{bucket}/")
-            if not (path.startswith(f"{bucket}/") and name.startswith(prefix) and name > after):
-                continue
-            rest = name.removeprefix(prefix)
-            if delimiter and delimiter in rest:
-                folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
-                continue
-            about = f"<Key>{escape(name)}</Key><Size>{len(found.data)}</Size><ETag>{found.headers['ETag']}</ETag>"
-            contents.append(f"<Contents>{about}<LastModified>{found.at.isoformat()}</LastModified></Contents>")
-        prefixes = [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(folders)]
-        return f"<ListBucketResult>{''.join(contents)}{''.join(prefixes)}</ListBucketResult>"
-
-
-@contextlib.contextmanager
-def gcs_server(folder: Path) -> Iterator[GcsFake]:
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    fake, mutex = GcsFake(), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body leave together
-
-        def do(self) -> None:
-            path, _, query = self.path.partition("?")
-            path = unquote(path).strip("/")
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            with mutex:
-                if "/" not in path:
-                    asked = {key: unquote(value) for key, _, value in (one.partition("=") for one in query.split("&"))}
-                    listing = fake.listing(
-                        path, asked.get("prefix", ""), asked.get("delimiter", ""), asked.get("start-after", "")
-                    )
-                    self.answer(200, listing.encode())
-                elif self.command == "PUT":
-                    written = fake.put(path, body, self.headers.get("x-goog-if-generation-match"))
-                    self.answer(200 if written else 412, b"", written)
-                elif path not in fake.objects:
-                    self.answer(404, b"")
-                elif self.command == "DELETE":
-                    del fake.objects[path]
-                    self.answer(204, b"")
-                else:
-                    self.answer(200, fake.objects[path].data, fake.objects[path])
-
-        do_GET = do_HEAD = do_PUT = do_DELETE = do  # noqa: N815 - the names that the library looks for
-
-        def answer(self, code: int, body: bytes, about: _Object | None = None) -> None:
-            self.send_response(code)
-            for name, value in (about.headers if about else {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-            self.wfile.flush()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.origin = f"http://127.0.0.1:{server.server_port}"
-    account = folder / "account.json"
-    told = {
-        "gcs_base_url": fake.origin,
-        "disable_oauth": True,
-        "client_email": "",
-        "private_key": "",
-        "private_key_id": "",
-    }
-    account.write_text(json.dumps(told), encoding="utf-8")
-    fake.variables = {"GOOGLE_SERVICE_ACCOUNT": str(account), "GOOGLE_ALLOW_HTTP": "true"}
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(60)
 
 
 # PostgreSQL

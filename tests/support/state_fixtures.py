@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fake_gcs import GcsFake, gcs_server
 from tests.support.servers_state import (
     AzureServer,
-    GcsFake,
     PostgresServer,
     S3Server,
     azurite_script,
     azurite_server,
     environment,
-    gcs_server,
     moto_server,
     postgres_server,
 )
