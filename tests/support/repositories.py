@@ -37,9 +37,14 @@ def new_origin(folder: Path) -> Path:
     stream = (
         "commit refs/heads/main\ncommitter Ada <ada@example.com> now\ndata 5\nfirst\nM 100644 inline README\ndata 0\n\n"
     )
-    command = ["git", "-C", str(origin), "fast-import", "--quiet", "--date-format=now"]
-    subprocess.run(command, env=clean_environment(), input=stream, text=True, check=True, capture_output=True)
+    import_stream(origin, stream)
     return origin
+
+
+def import_stream(repository: Path, stream: str) -> None:
+    """What `git fast-import` makes of it."""
+    command = ["git", "-C", str(repository), "fast-import", "--quiet", "--date-format=now"]
+    subprocess.run(command, env=clean_environment(), input=stream, text=True, check=True, capture_output=True)
 
 
 def clone(url: str | Path, folder: Path, *flags: str) -> Path:

@@ -1,0 +1,109 @@
+"""Places for a state that pipelines share: what they are told of it, and a relay before its server.
+
+Everything that a pipeline says to its store passes `proxy`; a test's own handle (`store`) goes past it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.state.bucket import Bucket
+from reconciler.state.git import GitStore
+from reconciler.state.gitremote import GitRemote
+from reconciler.state.objects import ObjectStore
+from reconciler.state.postgres import Database, PostgresStore
+from reconciler.state.store import Store
+from tests.support.repositories import clean_environment, clone, git, new_origin
+from tests.support.servers_git import git_server
+from tests.support.servers_state import PostgresServer, S3Server, moto_server, postgres_server
+from tests.support.tcp_proxy import Proxy, relay
+
+ENVIRONMENT = "production"
+PLACES = ("git", "s3", "postgres")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`state` and `variables` are a pipeline's; `origin` is the repository that the project lies in."""
+
+    name: str
+    state: str
+    variables: dict[str, str]
+    proxy: Proxy
+    origin: Path
+    remote: str
+    own: str
+
+    def checkout(self, folder: Path) -> Path:
+        """A fresh clone, the newest commit alone, as CI makes it."""
+        made = clone(self.origin, folder)
+        git(made, "remote", "set-url", "origin", self.remote)
+        return made
+
+    def store(self) -> Store:
+        """A handle of the test's own."""
+        match self.name:
+            case "git":
+                return GitStore(GitRemote(self.origin, "reconciler-state", None, clean_environment()), ENVIRONMENT)
+            case "s3":
+                return ObjectStore(Bucket(self.own, os.environ), ENVIRONMENT)
+            case _:
+                return PostgresStore(Database(self.own), ENVIRONMENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """The servers behind all places; one set is enough for many."""
+
+    s3: S3Server
+    postgres: PostgresServer
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    with moto_server() as s3, postgres_server(folder / "postgres") as postgres:
+        before = dict(os.environ)
+        os.environ.update(s3.variables)
+        try:
+            yield Servers(s3=s3, postgres=postgres)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@contextlib.contextmanager
+def place(name: str, behind: Servers, folder: Path) -> Iterator[Place]:
+    """A new, empty place of that kind; `folder` is its own."""
+    with ExitStack() as stack:
+        origin = new_origin(folder)
+        server = stack.enter_context(git_server(folder))
+        remote, variables, state, own = server.url, dict[str, str](), "git:", ""
+        match name:
+            case "git":
+                proxy = stack.enter_context(relay(_address(server.origin)))
+                remote = f"http://127.0.0.1:{proxy.port}/origin.git"
+                git(origin, "config", "remote.origin.url", str(origin))  # for handles of the test's own
+            case "s3":
+                proxy = stack.enter_context(relay(_address(behind.s3.origin)))
+                variables = {**behind.s3.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
+                own = state = f"{behind.s3.new_bucket()}/states"
+            case _:
+                at = folder / "pg" / ".s.PGSQL.5432"
+                at.parent.mkdir()
+                proxy = stack.enter_context(relay(behind.postgres.folder / at.name, at))
+                own = behind.postgres.new_schema()
+                state = own.replace(str(behind.postgres.folder), str(at.parent))
+        yield Place(name=name, state=state, variables=variables, proxy=proxy, origin=origin, remote=remote, own=own)
+
+
+def _address(origin: str) -> tuple[str, int]:
+    parts = urlsplit(origin)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
