@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: soak help env demo test check format lint types imports bench torture schemas lock wheel wheel-check image clean
+.PHONY: soak help env demo test check format lint types imports bench torture race schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -57,6 +57,9 @@ bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 
 torture: $(STAMP) ## the crash tests in their long form: hours (TORTURE="campaign --runs 1000" for a part of it)
 	$(BIN)/python tools/torture.py $(TORTURE)
+
+race: $(STAMP) ## pipelines that race and die at states elsewhere, in the long form (RACE="kills --store git" for a part of it)
+	$(BIN)/python tools/race.py $(RACE)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
