@@ -305,7 +305,10 @@ def _styled(piece: str, _root: Any, kind: str) -> str:
         yaml.dump(value, stream)
     except (YAMLError, ValueError, AttributeError, TypeError, RecursionError, AssertionError) as error:
         raise _Unfit from error  # its round trip is not total
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().split("\n")[:-1])
+    lines = stream.getvalue().split("\n")[:-1]
+    if any(line.lstrip().startswith("? ") for line in lines):
+        raise _Unfit  # how it writes keys that it finds too long
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _round_trip() -> Any:

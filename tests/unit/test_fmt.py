@@ -249,20 +249,21 @@ def _block(draw: st.DrawFn, value: dict[str, Any], indent: int, path: tuple[str,
     blank = " " * indent
     for key in draw(st.permutations(list(value))):
         item, about = value[key], "/".join((*path, key))
-        if draw(st.integers(0, 3)) == 0:
+        is_plain = re.fullmatch(r"[A-Za-z][\w-]*", key) is not None
+        if is_plain and draw(st.integers(0, 3)) == 0:
             yield from draw(st.sampled_from(([], [""], ["", ""])))
             yield f"{blank}# about {about}"
-        name = f"{blank}{key}:{' ' * draw(st.integers(1, 3))}"
-        trailing = draw(st.sampled_from(("", "", f"  # on {about}")))
+        label = f"{blank}{key if is_plain else json.dumps(key, ensure_ascii=False)}:"
+        trailing = draw(st.sampled_from(("", "", f"  # on {about}"))) if is_plain else ""
         if isinstance(item, dict) and item and draw(st.integers(0, 2)):
-            yield f"{blank}{key}:{trailing}"
+            yield f"{label}{trailing}"
             yield from _block(draw, item, indent + step, (*path, key))
         elif isinstance(item, list) and item and draw(st.booleans()):
             dash = indent + draw(st.integers(0, 3))
-            yield f"{blank}{key}:{trailing}"
+            yield f"{label}{trailing}"
             yield from (f"{' ' * dash}- {json.dumps(one, ensure_ascii=False)}" for one in item)
         else:
-            yield f"{name}{json.dumps(item, ensure_ascii=False)}{trailing}"
+            yield f"{label}{' ' * draw(st.integers(1, 3))}{json.dumps(item, ensure_ascii=False)}{trailing}"
 
 
 @given(text=written())
