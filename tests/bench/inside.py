@@ -136,7 +136,7 @@ def _estate() -> Any:
 
 
 def _row(what: str, seconds: float, count: int, more: str) -> None:
-    print(f"{what:<52}{f'{seconds:.3f} s':>24}{f'{count / seconds:,.0f}':>24}{more:>24}")
+    print(f"{what:<62}{f'{seconds:.3f} s':>24}{f'{count / seconds:,.0f}':>24}{more:>24}")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def median(rounds: int, once: Callable[[], Usage]) -> Usage:
 
 
 def row(what: str, *figures: str) -> None:
-    print(f"{what:<52}" + "".join(f"{figure:>24}" for figure in figures), flush=True)
+    print(f"{what:<62}" + "".join(f"{figure:>24}" for figure in figures), flush=True)
 
 
 def start(folder: Path, rounds: int) -> None:
@@ -137,7 +137,7 @@ def start(folder: Path, rounds: int) -> None:
 def planning(folder: Path, sizes: tuple[int, ...], rounds: int) -> None:
     """Manifests a second, in a fresh process and again in the same; beside libyaml's events and ruamel's loaders."""
     print("\nPlan, manifests of 30 lines")
-    row("", "seconds", "manifests/s", "peak memory")
+    row("(to reach at 10,000: 4,000/s fresh, 20,000/s again, 150 MiB)", "seconds", "manifests/s", "peak memory")
     for size in sizes:
         for live in (True, False):
             root = folder / f"plan-{size}-{'live' if live else 'new'}"
