@@ -37,7 +37,7 @@ format: $(STAMP) ## is it formatted?
 
 lint: $(STAMP) ## ruff, codespell, deptry
 	$(BIN)/ruff check .
-	git ls-files -z -- ':!*.lock' ':!tests/cases' ':!*.svg' ':!*.png' | xargs -0 $(BIN)/codespell
+	git ls-files -z -- ':!*.lock' ':!tests' ':!*.svg' ':!*.png' | xargs -0 $(BIN)/codespell
 	$(BIN)/deptry .
 
 types: $(STAMP) ## mypy, strict
