@@ -24,7 +24,7 @@ from reconciler.errors import AuthenticationError, ReconcilerError, StateError, 
 from reconciler.state.address import without_credentials
 
 LOCAL_SECONDS = 30.0  # for what needs no network; it takes milliseconds
-REMOTE_SECONDS = 60.0  # for one exchange with the remote
+REMOTE_SECONDS = 30.0  # for one exchange with the remote, which has little to say
 HISTORY = 200  # commits fetched to find out whether a push whose answer was lost got there
 
 REMOTE = "state"

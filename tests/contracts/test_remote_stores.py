@@ -73,7 +73,7 @@ class _OneBranch(AgingOpener):
 class TestS3Store(StoreContract, LeaseContract):
     """S3, as moto plays it."""
 
-    rounds: ClassVar[int] = 12
+    rounds: ClassVar[int] = 9
 
     @pytest.fixture
     def opener(self, s3: S3Server) -> Opener:
@@ -84,7 +84,7 @@ class TestS3Store(StoreContract, LeaseContract):
 class TestAzureStore(StoreContract, LeaseContract):
     """Azure Blob Storage, as azurite plays it."""
 
-    rounds: ClassVar[int] = 12
+    rounds: ClassVar[int] = 9
 
     @pytest.fixture
     def opener(self, azure: AzureServer) -> Opener:
@@ -94,7 +94,7 @@ class TestAzureStore(StoreContract, LeaseContract):
 class TestGcsStore(StoreContract, ExpiryContract):
     """Google Cloud Storage, as our own fake of its XML API plays it."""
 
-    rounds: ClassVar[int] = 12
+    rounds: ClassVar[int] = 9
 
     @pytest.fixture
     def opener(self, gcs: GcsFake, tmp_path: Path) -> Opener:
@@ -112,7 +112,7 @@ class TestPostgresStore(StoreContract, ExpiryContract):
 class TestGitStore(StoreContract, ExpiryContract):
     """A branch of a repository."""
 
-    rounds: ClassVar[int] = 6
+    rounds: ClassVar[int] = 4
 
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:

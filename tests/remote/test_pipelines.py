@@ -15,35 +15,28 @@ from tests.remote.places import PLACES, Servers, place
 pytestmark = pytest.mark.crash
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("git", 1), ("s3", 2), ("postgres", 2)])
-def test_one_post_a_round(name: str, rounds: int, nursery: Nursery, behind: Servers, folder: Path) -> None:
-    """However many pipelines apply one change at once, the platform sees one POST."""
-    with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs") as estate:
-        race(estate, workers=16, rounds=rounds)
-
-
 @pytest.mark.parametrize("name", PLACES)
-@pytest.mark.parametrize(("share", "how"), [(0.35, "machine"), (0.6, "process"), (0.85, "machine"), (0.5, "signals")])
-def test_a_runner_dies(  # noqa: PLR0917 - fixtures
-    name: str, share: float, how: How, nursery: Nursery, behind: Servers, folder: Path, pieces: dict[str, int]
-) -> None:
+def test_one_post_a_round(name: str, nursery: Nursery, behind: Servers, folder: Path) -> None:
+    """However many pipelines apply one change at once, the platform sees one POST."""
+    with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
+        race(estate, workers=16, rounds=1)
+
+
+# At which piece of its traffic; an apply of two models has 94 with git, 61 with S3, 52 with PostgreSQL.
+DEATHS: tuple[tuple[str, int, How], ...] = (
+    ("git", 40, "machine"),
+    ("git", 50, "signals"),
+    ("s3", 30, "machine"),
+    ("postgres", 25, "signals"),
+)
+
+
+@pytest.mark.parametrize(("name", "at", "how"), DEATHS)
+def test_a_runner_dies(name: str, at: int, how: How, nursery: Nursery, behind: Servers, folder: Path) -> None:  # noqa: PLR0917 - fixtures
     """Killed or cancelled in the middle, and the next pipeline on a fresh clone makes it whole: once each, no id lost."""
-    with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs") as estate:
-        at = round(share * pieces[name])
-        estate.struck(at, how, APPLY)
+    with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
+        assert estate.struck(at, how, APPLY)
         estate.converge()
-
-
-@pytest.fixture(scope="module")
-def pieces(nursery: Nursery, behind: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """How often an apply could be struck, by place."""
-    counts = {}
-    for name in PLACES:
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "place").mkdir()
-        with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs") as estate:
-            counts[name] = estate.pieces(APPLY)
-    return counts
 
 
 def test_two_pipelines_on_two_commits(nursery: Nursery, behind: Servers, folder: Path) -> None:
