@@ -122,7 +122,9 @@ class Project(Written):
         default_factory=list, description='Globs of files that are not read, as "**/values.yaml".'
     )
     state: Annotated[str, StringConstraints(min_length=1)] = Field(
-        default=".reconciler", description="A folder or a URL; each environment has its own state inside."
+        default=".reconciler",
+        description="A folder, git:BRANCH, s3://, gs:// or az://BUCKET/PREFIX, or postgresql://HOST/DATABASE; each environment has its"
+        " own state inside.",
     )
     platform: PlatformSpec = Field(
         default_factory=PlatformSpec,
