@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
@@ -101,10 +102,13 @@ def azurite_script(folder: Path) -> Path | str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return "node and npm are not installed"
-    if script.is_file():
-        return script
-    command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
-    done = subprocess.run([*command, f"azurite@{AZURITE}"], capture_output=True, text=True, check=False)
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one test run want it at the same time
+        if script.is_file():
+            return script
+        command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
+        done = subprocess.run([*command, f"azurite@{AZURITE}"], capture_output=True, text=True, check=False)
     return script if done.returncode == 0 else f"npm cannot install azurite: {done.stderr[-200:]}"
 
 
