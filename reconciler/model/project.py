@@ -123,7 +123,7 @@ class Project(Written):
     )
     state: Annotated[str, StringConstraints(min_length=1)] = Field(
         default=".reconciler",
-        description="A folder, git:BRANCH, s3://, gs:// or az://BUCKET/PREFIX, or postgresql://HOST/DATABASE; each environment has its"
+        description="A folder, git:BRANCH, s3://, gs:// or az://BUCKET/PREFIX, or postgresql://HOST/DATABASE; each environment has its"  # noqa: E501 - one sentence of the reference
         " own state inside.",
     )
     platform: PlatformSpec = Field(
