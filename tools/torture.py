@@ -2,7 +2,7 @@
 
     tools/torture.py                                        everything, for an hour or so on two processors
     tools/torture.py campaign --seed 0 --runs 10000         random histories; each is repeated by its own seed
-    tools/torture.py sweep [--at N] [--how torn] [--seed S] 20 deployments, each failpoint, each way to die
+    tools/torture.py sweep [--at N] [--how torn] [--slow 0] [--seed S] 20 deployments, each failpoint, each way to die
     tools/torture.py disk [--at N] [--how errors] [--errno EIO]
     tools/torture.py contention [--processes 16] [--rounds 20]
 
@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))  # run as a file, it finds the tests all the same
 from tests.crash import campaign, contention, disk, sweep  # noqa: E402 - after the path
 from tests.crash.evidence import folder_for  # noqa: E402
 from tests.crash.history import Wanted, write_project  # noqa: E402
-from tests.crash.injector import Fault  # noqa: E402
+from tests.crash.injector import SLOW, Fault  # noqa: E402
 from tests.crash.nursery import Nursery  # noqa: E402
 
 MEMORY = Path("/dev/shm")  # where there is memory to write to, syncs cost nothing
@@ -108,10 +108,12 @@ def _sweeps(options: argparse.Namespace) -> list[Case]:
     ways = [options.how] if options.how else sweep.KINDS
     return [
         Case(
-            repeat=f"sweep --at {at} --how {how} --seed {options.seed}", fault=Fault(at=at, how=how, seed=options.seed)
+            repeat=f"sweep --at {at} --how {how} --seed {options.seed} --slow {slow}",
+            fault=Fault(at=at, how=how, seed=options.seed, slow=slow),
         )
         for at in numbers
         for how in ways
+        for slow in ([0.0, SLOW] if options.slow is None else [options.slow])
     ]
 
 
@@ -200,6 +202,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=10_000, help="random histories")
     parser.add_argument("--at", type=int, help="one failpoint only")
     parser.add_argument("--how", choices=[*sweep.KINDS, "error", "errors"])
+    parser.add_argument("--slow", type=float, metavar="SECONDS", help="what a sync takes")
     parser.add_argument("--errno", choices=[errno.errorcode[number] for number in disk.ERRORS])
     parser.add_argument("--processes", type=int)
     parser.add_argument("--rounds", type=int, default=20)

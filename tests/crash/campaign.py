@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.model.applied import Situation, situation_of
 from reconciler.simulator.scenario import Scenario
 from tests.crash.history import APPLY, PLAN, History, Wanted, told, write_manifests, write_project
-from tests.crash.injector import Fault, How
+from tests.crash.injector import SLOW, Fault, How
 from tests.crash.judge import KILLED, Evidence
 from tests.crash.nursery import Nursery
 
@@ -175,6 +175,7 @@ def _settle(history: History, story: _Story) -> int:
             fault = Fault(
                 at=chance.randint(1, chance.choice((10, 30, 60, 120))),
                 how=chance.choice(KINDS),
+                slow=chance.choice((0.0, 0.0, SLOW)),
                 seed=chance.getrandbits(30),
             )
             history.run(*commands, *_beside(chance), APPLY, fault=fault)

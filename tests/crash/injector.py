@@ -19,6 +19,8 @@ import os
 import re
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,17 +50,20 @@ class Fault:
     - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT.
     - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
 
-    With `call`, only calls of that name count; `post` is the send with the first byte of a POST.
+    With `call`, only calls of that name count; `post` is the send with the first byte of a POST. `slow` are seconds that every
+    sync takes: a run appends in a thread where the disk is slow.
     """
 
     at: int = 0
     how: How = "kill"
     call: str | None = None
+    slow: float = 0.0
     errno: int = errno.ENOSPC
     seed: int | None = None
 
 
 NO_FAULT = Fault()
+SLOW = 0.0015  # seconds
 
 
 class Injector:
@@ -68,13 +73,18 @@ class Injector:
         self._fault = fault
         self._count = 0
         self._calls: list[str] = []
-        self._over = False  # dying: whatever is called now is called plainly
+        self._over = False  # dying: what is called now is called plainly
+        self._lock = threading.RLock()  # one call at a time, and none any more in a process that dies
         self._write = os.write
         self._witness = os.open(witness, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         lossy = fault.how in {"power", "power-some"}
         self._unsynced = Unsynced(attic, fault.seed if fault.how == "power-some" else None) if lossy else None
         self._frames: dict[int, list[int]] = {}  # inode -> numbers of records written and not synced
         self._requests: dict[socket.socket, bytearray] = {}
+
+    @property
+    def slow(self) -> float:
+        return self._fault.slow
 
     def install(self) -> None:
         """Take the places of the calls. There is no way back; the process is given up in the end."""
@@ -91,13 +101,14 @@ class Injector:
 
     def call(self, name: str, do: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
         """One counted call. `half` does a part of it."""
-        if self._over:
+        with self._lock:
+            if self._over:
+                return do()
+            self._count += 1
+            self._calls.append(name)
+            if self._strikes(name):
+                return self._strike(name, do, half)
             return do()
-        self._count += 1
-        self._calls.append(name)
-        if self._strikes(name):
-            return self._strike(name, do, half)
-        return do()
 
     def _strikes(self, name: str) -> bool:
         fault = self._fault
@@ -132,8 +143,7 @@ class Injector:
                 self.tell("broken", error=repr(error))
                 os._exit(BROKEN)
         os.kill(os.getpid(), signal.SIGKILL)
-        while True:  # some kernels take their time
-            signal.pause()
+        raise AssertionError("nobody survives that")
 
     # What the witness is told
 
@@ -251,6 +261,7 @@ class _Files:
                 real(fd)
                 self._injector.synced(fd)
 
+            time.sleep(self._injector.slow)
             self._injector.call(name, do)
 
         return call

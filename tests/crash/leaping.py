@@ -1,7 +1,8 @@
 """An event loop that waits for sockets really and for time never: waits of seconds cost nothing, in a process of its own.
 
-While a connection is open the clock is the real one. When nothing is awaited but a timer, the clock leaps to it. So a worker
-polls jobs, honours 429 and backs off at full speed, and its deadlines for the network stay what they are.
+While a connection is open or a thread is at work the clock is the real one. When nothing is awaited but a timer, the clock
+leaps to it. So a worker polls jobs, honours 429 and backs off at full speed, and its deadlines for the network stay what they
+are.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ class _LeapingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.leapt = 0.0
+        self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout > 0 and len(self.get_map()) <= 1:
+        if timeout is not None and timeout > 0 and not self.threads and len(self.get_map()) <= 1:
             self.leapt += timeout
             timeout = 0
         return super().select(timeout)
@@ -38,6 +40,24 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return time.monotonic() + self._leaping.leapt
+
+    def run_in_executor(  # type: ignore[override]  # the stub's *args are typed by position
+        self, executor: Any, func: Any, *args: Any
+    ) -> asyncio.Future[Any]:
+        future = super().run_in_executor(executor, func, *args)
+        self._leaping.threads += 1
+        future.add_done_callback(self._thread_is_back)
+        return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the parent's
+        self._leaping.threads += 1  # joins the pool from a thread of its own
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._leaping.threads -= 1
+
+    def _thread_is_back(self, _: asyncio.Future[Any]) -> None:
+        self._leaping.threads -= 1
 
 
 def run_leaping(coroutine: Coroutine[Any, Any, T]) -> T:

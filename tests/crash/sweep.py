@@ -15,7 +15,7 @@ from pathlib import Path
 from reconciler.model.applied import Applied, Situation, situation_of
 from reconciler.simulator.scenario import Scenario
 from tests.crash.history import History, Wanted, told
-from tests.crash.injector import NO_FAULT, Fault, How
+from tests.crash.injector import NO_FAULT, SLOW, Fault, How
 from tests.crash.nursery import Nursery
 
 # Some jobs end at once and some are polled; four wait for one that is polled, and two for a wave.
@@ -61,15 +61,19 @@ def finished(history: History) -> list[list[str]]:
     return [event["calls"] for event in events if event["event"] == "finished"]
 
 
-def strike(nursery: Nursery, folder: Path, project: Path, fault: Fault) -> Struck:
-    """Strike an apply, strike the next one somewhere too, then let it recover. Raises AssertionError."""
+def strike(nursery: Nursery, folder: Path, project: Path, fault: Fault, *, patient: bool = True) -> Struck:
+    """Strike an apply, strike the next one somewhere too, then let it recover. Raises AssertionError.
+
+    `patient`: nobody resolves anything before an apply in peace has shown how far it comes.
+    """
     chance = random.Random(f"{fault.seed}/{fault.at}/{fault.how}")
     history = History(nursery, folder, project, platform())
     try:
         history.apply(fault)
         history.judge()
-        history.apply(Fault(at=chance.randint(1, 60), how=chance.choice(KINDS), seed=fault.seed))
-        unknown = _goes_on(history)
+        slow = chance.choice((0.0, SLOW))
+        history.apply(Fault(at=chance.randint(1, 60), how=chance.choice(KINDS), slow=slow, seed=fault.seed))
+        unknown = _goes_on(history) if patient else 0
         history.converge()
         check_once(history)
         died = sum(said.code == -9 for said in history.said)
