@@ -12,7 +12,16 @@ import click
 from reconciler import wiring
 from reconciler.cli.files import read_file
 from reconciler.cli.options import Command, environments_option, examples, selection_options
-from reconciler.cli.planning import Allowed, Planned, Project, empty_state, plan_all, plan_one, read_project
+from reconciler.cli.planning import (
+    Allowed,
+    Planned,
+    Project,
+    empty_state,
+    plan_all,
+    plan_one,
+    read_project,
+    signed_commit,
+)
 from reconciler.cli.session import Session, labels_of, now
 from reconciler.errors import GuardError, RunLockHeld, StalePlan, UsageError, worst
 from reconciler.model.plan import Action, Change, Plan
@@ -60,6 +69,7 @@ if TYPE_CHECKING:
 @click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")
 @click.option("--init-state", is_flag=True, help="Create the state where there is none.")
 @click.option("--rebind", is_flag=True, help="The state belongs to this host and key reference from now on.")
+@click.option("--require-signed", is_flag=True, help="Apply the commit itself, and only if git verifies its signature.")
 @click.pass_context
 def apply(  # one parameter an option
     ctx: click.Context,
@@ -76,6 +86,7 @@ def apply(  # one parameter an option
     allow_ephemeral_state: bool,
     init_state: bool,
     rebind: bool,
+    require_signed: bool,
 ) -> int:
     """Make the platform what the manifests say: deploy, follow every job until it ends, and record it.
 
@@ -87,7 +98,8 @@ def apply(  # one parameter an option
     names = (approved.environment,) if approved else environments
     if approved is not None:
         selection = Selection(globs=approved.globs, labels=approved.labels)
-    project = read_project(session, names)
+    commit = signed_commit(session, "HEAD") if require_signed else None
+    project = read_project(session, names, commit=commit)
     _one_or_all(project, names, all_environments=all_environments)
     wiring.refuse_ephemeral(project.opened, allowed=allow_ephemeral_state)
     # Who approved a plan file made with --allow-mass-change approved that too.

@@ -12,7 +12,7 @@ from reconciler import wiring
 from reconciler.cli.files import write_file
 from reconciler.cli.formats import FORGES, comments, json_text, show_diagnostics, show_plans
 from reconciler.cli.options import Command, environments_option, examples, output_option, selection_options
-from reconciler.cli.planning import Allowed, Project, compare, plan_all, read_project
+from reconciler.cli.planning import Allowed, Project, compare, plan_all, read_project, signed_commit
 from reconciler.cli.session import Session, labels_of
 from reconciler.errors import GuardError, InvalidInput, UsageError
 from reconciler.model.plan import Plan
@@ -114,7 +114,8 @@ def _project(session: Session, environments: tuple[str, ...], ref: str | None, *
     """Of the checkout; of the commit itself where one is named or must be signed: a signature says nothing of the checkout."""
     if ref is None and not signed:
         return read_project(session, environments)
-    commit = wiring.commit_at(session.settings, ref or "HEAD", signed=signed)
+    name = ref or "HEAD"
+    commit = signed_commit(session, name) if signed else wiring.commit_at(session.settings, name)
     return read_project(session, environments, commit=commit)
 
 

@@ -80,6 +80,13 @@ def read_project(
     return Project(session=session, opened=opened, checked=checked)
 
 
+def signed_commit(session: Session, ref: str) -> Provenance:
+    """A commit whose signature git verifies. Raises GuardError, SourceError."""
+    commit = wiring.commit_at(session.settings, ref, signed=True)
+    session.say(f"Commit {(commit.commit or '')[:12]} is signed. Only what it holds counts, not the checkout.")
+    return commit
+
+
 def _of_commit(one: Diagnostic, commit: str) -> Diagnostic:
     """Named as git names it: a file of another commit is not the one in the checkout, whose lines must not be quoted."""
     if one.position is None:

@@ -50,6 +50,7 @@ def main() -> None:
             start(Path(folder), rounds * 3)
         if asked.only in {None, "plan"}:
             planning(Path(folder), (100, 1000) if quick else (100, 1000, 10_000), rounds)
+            planning_commits(Path(folder), 1000 if quick else 10_000, rounds)
         if asked.only in {None, "apply"}:
             applying(Path(folder), 200 if quick else 1000, 1 if quick else 5)
 
@@ -153,6 +154,26 @@ def planning(folder: Path, sizes: tuple[int, ...], rounds: int) -> None:
         root = folder / f"plan-{size}-live"
         print(inside("again", str(root), str(size)), end="", flush=True)
     print(inside("loaders", str(folder / f"plan-{sizes[-1]}-live"), str(min(sizes[-1], 1000))), end="", flush=True)
+
+
+def planning_commits(folder: Path, size: int, rounds: int) -> None:
+    """A commit read from git's objects, beside the checkout of the same commit; both ask git where the manifests come from."""
+    print(f"\nPlan of a commit, {size:,} manifests (to reach: 1.5 times the checkout)")
+    row("", "seconds", "of the checkout", "peak memory")
+    root = folder / f"plan-{size}-live"
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false")
+    for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "bench")):
+        subprocess.run(["git", "-C", str(root), *who, *arguments], check=True)
+    command = [str(COMMAND), "plan", "-C", str(root)]
+    checkout = 0.0
+    for what, more in (
+        ("checkout", []),
+        ("--ref HEAD", ["--ref", "HEAD"]),
+        ("checkout, --base HEAD", ["--base", "HEAD"]),
+    ):
+        used = median(max(3, rounds // 2), lambda more=more: measure([*command, *more]))  # type: ignore[misc]
+        checkout = checkout or used.wall
+        row(f"plan, {what}", f"{used.wall:.2f} s", f"{used.wall / checkout:.2f}", f"{used.peak:.0f} MiB")
 
 
 def applying(folder: Path, count: int, rounds: int) -> None:

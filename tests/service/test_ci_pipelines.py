@@ -130,7 +130,7 @@ def test_what_rides_along_fails(repository: ProjectFolder) -> None:
     repository.deploy("b", temperature=0.1)
     commit(repository.root)
     git(repository.root, "update-ref", "refs/remotes/origin/main", "HEAD")
-    run = on_github(repository, **{"fail-on": "ride-along"})
+    run = on_github(repository, None, **{"fail-on": "ride-along"})
     assert run.step("Run") == 0
     assert (run.outputs["exit-code"], run.outputs["changes"]) == ("5", "true")
     assert run.step("End") == 5
@@ -168,7 +168,7 @@ def test_validate(repository: ProjectFolder) -> None:
 def test_inputs_are_words(repository: ProjectFolder, hostile: str) -> None:
     """What stands in an input is a word to the program and nothing to the shell."""
     for name in ("command", "environment", "base", "fail-on", "path", "state"):
-        run = on_github(repository, **{name: hostile})
+        run = on_github(repository, None, **{name: hostile})
         run.step("Run")
         assert not list(repository.root.parent.rglob("trap"))
         assert "syntax error" not in run.said

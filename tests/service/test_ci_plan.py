@@ -158,8 +158,8 @@ def test_new_environment(repository: ProjectFolder) -> None:
     assert causes["caused"] == ["staging/a", "staging/b"]
 
 
-def test_signed(repository: ProjectFolder, tmp_path: Path) -> None:
-    """--require-signed plans the commit itself, and only when git verifies who signed it."""
+def test_signed(repository: ProjectFolder, platform: SimulatedPlatform, tmp_path: Path) -> None:
+    """--require-signed plans and applies the commit itself, and only when git verifies who signed it."""
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
     assert "cannot be verified" in repository.run("plan", "--require-signed").ended(5).err
@@ -179,6 +179,13 @@ def test_signed(repository: ProjectFolder, tmp_path: Path) -> None:
     changes = repository.run("plan", "--require-signed", "-o", "json").ended(0).json["plans"][0]["changes"]
     assert {one["name"]: one["action"] for one in changes} == {"a": "redeploy", "b": "none"}
     repository.run("plan", "--require-signed", "--ref", "main").ended(5)
+    before = len(platform.posts)
+    assert "is signed. Only what it holds counts" in repository.apply("--require-signed").ended(0).err
+    assert [model for _, model in platform.posts[before:]] == ["cm-a"]
+    attempt = repository.entry("a")["attempts"][-1]
+    assert attempt["provenance"]["commit"] == git(repository.root, "rev-parse", "HEAD").strip()
+    commit(repository.root)
+    assert "cannot be verified" in repository.apply("--require-signed").ended(5).err
 
 
 def test_files_beside_the_output(repository: ProjectFolder) -> None:
