@@ -60,17 +60,20 @@ def main() -> int:
 
 
 def _play_all(what: str, cases: list[Case], options: argparse.Namespace) -> int:
-    """Gives the number of failures."""
-    began, tally, failed = time.monotonic(), Counter[str](), 0
+    """Gives the number of failures. Interrupted, it still tells how far it came."""
+    began, tally, failed, played = time.monotonic(), Counter[str](), 0, 0
     pieces = [(what, cases[at : at + PIECE], options.keep) for at in range(0, len(cases), PIECE)]
-    with ProcessPoolExecutor(max_workers=options.workers) as pool:
-        for done, failures in pool.map(_play_piece, pieces):
-            tally += done
-            failed += len(failures)
-            for failure in failures:
-                print(f"FAILED {what}\n{failure}\n", flush=True)
-    counted = ", ".join(f"{count} {name}" for name, count in tally.items())
-    print(f"{what}: {len(cases)} histories, {failed} failed, {time.monotonic() - began:.0f} s: {counted}", flush=True)
+    try:
+        with ProcessPoolExecutor(max_workers=options.workers) as pool:
+            for piece, (done, failures) in zip(pieces, pool.map(_play_piece, pieces), strict=True):
+                tally += done
+                played += len(piece[1])
+                failed += len(failures)
+                for failure in failures:
+                    print(f"FAILED {what}\n{failure}\n", flush=True)
+    finally:
+        counted = ", ".join(f"{count} {name}" for name, count in tally.items())
+        print(f"{what}: {played} histories, {failed} failed, {time.monotonic() - began:.0f} s: {counted}", flush=True)
     return failed
 
 
