@@ -49,17 +49,24 @@ class Proxy:
 
     def serve(self, client: socket.socket) -> None:
         server = _connected(self.to)
-        self._sockets |= {client, server}
+        with self.mutex:
+            self._sockets |= {client, server}
+        ends = itertools.count(1)
         for source, sink, direction in ((client, server, "to server"), (server, client, "to client")):
-            threading.Thread(target=self._pump, args=(source, sink, direction), daemon=True).start()
+            threading.Thread(target=self._pump, args=(source, sink, direction, ends), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction, ends: Iterator[int]) -> None:
         with contextlib.suppress(OSError):
             while (data := source.recv(65536)) and self.passes(direction):
                 sink.sendall(data)
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        if next(ends) == 2:  # the other direction has ended too
+            for one in (source, sink):
+                one.close()
+            with self.mutex:
+                self._sockets -= {source, sink}
 
     def close(self) -> None:
         for one in self._sockets:
