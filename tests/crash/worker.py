@@ -58,21 +58,30 @@ def main() -> None:
     """Answer until nobody asks any more."""
     warm()
     living: set[int] = set()
-    for line in sys.stdin:
-        match json.loads(line):
-            case {"start": dict(told)}:
-                pid = start(told)
-                living.add(pid)
-                answer: dict[str, Any] = {"pid": pid}
-            case {"wait": int(pid)}:
-                answer = wait(pid)
-                if "code" in answer:
-                    living.discard(pid)
-            case other:
-                raise AssertionError(f"not understood: {other}")
-        print(json.dumps(answer), flush=True)
-    for pid in living:
-        os.kill(pid, signal.SIGKILL)
+    try:
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line), living)), flush=True)
+    except (BrokenPipeError, KeyboardInterrupt):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to be flushed to
+    finally:
+        for pid in living:
+            os.kill(pid, signal.SIGKILL)
+
+
+def answer(question: dict[str, Any], living: set[int]) -> dict[str, Any]:
+    """One line of the protocol."""
+    match question:
+        case {"start": dict(told)}:
+            pid = start(told)
+            living.add(pid)
+            return {"pid": pid}
+        case {"wait": int(pid)}:
+            ended = wait(pid)
+            if "code" in ended:
+                living.discard(pid)
+            return ended
+        case other:
+            raise AssertionError(f"not understood: {other}")
 
 
 def wait(pid: int) -> dict[str, Any]:
