@@ -15,6 +15,7 @@ from reconciler.errors import AuthenticationError, GuardError, InvalidInput, Sou
 from reconciler.load.project import NO_HOST, Fallback, Settled, load_project, origin_of
 from reconciler.model.resource import Environment, KeyReference
 from reconciler.model.snapshot import NO_PROVENANCE, Provenance, Snapshot, SourceFile
+from reconciler.model.text import without_keys
 from reconciler.settings import Settings
 from reconciler.source.directory import read_manifests, read_project
 
@@ -203,7 +204,7 @@ def _git_branch(opened: Opened, text: str) -> StatePlace:
 
     def remote() -> GitRemote:
         settings = opened.settings
-        return GitRemote(settings.root, branch or DEFAULT_BRANCH, address or None, settings.environ)
+        return GitRemote(settings.root, branch or DEFAULT_BRANCH, address or None, lent_environ(opened))
 
     return StatePlace(
         shown=remote().shown,
@@ -362,6 +363,18 @@ def _key_from_file(path: Path) -> str:
     if len(key) > MAX_KEY:
         raise AuthenticationError(f"The API key's file {path} is larger than {MAX_KEY} bytes.", next_step=step)
     return key.decode("utf-8", "replace").strip()
+
+
+def lent_environ(opened: Opened, *more: KeyReference | None) -> dict[str, str]:
+    """The variables for programs that are run to reach another machine, as git is: everything that may be needed to get
+    there, and nothing that only we are to know.
+    """
+    project = opened.project
+    references = [environment.api_key for environment in project.environments]
+    references += [one for channel in project.notifications for one in (channel.url, channel.secret) if one is not None]
+    secret = {one.value for one in (*references, *more) if one is not None and one.kind == "env"}
+    environ = opened.settings.environ
+    return {name: value for name, value in environ.items() if name not in secret and without_keys(value) == value}
 
 
 def _no_such_environment(name: str, names: tuple[str, ...]) -> UsageError:

@@ -13,11 +13,9 @@ from typing import Any
 import structlog
 
 from reconciler.model.events import Event, Happened
+from reconciler.platform.boundary import redacted_text
 from reconciler.report.style import safe
 from reconciler.settings import LogFormat, Settings, is_terminal, wants_colour
-
-REDACTED = "[redacted]"
-_SECRET_LENGTH = 8  # shorter ones are a test's; hiding them would hide half of every line
 
 # What deserves more than `info`.
 _LEVELS = {Happened.ALARM: "error", Happened.POLLED: "debug"}
@@ -35,7 +33,7 @@ def set_up(settings: Settings, *, run: str, secrets: Iterable[str] = ()) -> None
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            redactor(tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH)),
+            redactor(tuple(secrets)),
             structlog.processors.JSONRenderer()
             if as_json
             else structlog.dev.ConsoleRenderer(colors=wants_colour(settings, sys.stderr)),
@@ -80,7 +78,7 @@ def redactor(secrets: tuple[str, ...]) -> Processor:
 def _harmless(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         for secret in secrets:
-            value = value.replace(secret, REDACTED)
+            value = redacted_text(value, secret)
         return safe(value)
     if isinstance(value, Mapping):
         return {key: _harmless(item, secrets) for key, item in value.items()}

@@ -233,7 +233,9 @@ class _Watch:
         choices, settings = self._choices, self._session.settings
         if choices.url is None:
             return WatchedFolder(settings, self._opened, choices.settle, self._say)
-        return watched_branch(settings, self._opened, choices.url, choices.ref, choices.path)
+        serving = choices.serving
+        environ = wiring.lent_environ(self._opened, serving.token, serving.webhook_secret)
+        return watched_branch(self._opened, environ, choices.url, choices.ref, choices.path)
 
     def _source_in_words(self) -> str:
         from reconciler.source.remote import without_password

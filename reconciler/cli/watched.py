@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -89,9 +89,10 @@ def _opened(settings: Settings) -> Opened:
     return opened
 
 
-def watched_branch(settings: Settings, opened: Opened, url: str, ref: str, path: str) -> WatchedBranch:
-    """With a cache that the next start finds again, where there is a place for one."""
-    remote = Remote(url=url, ref=ref, cache=_cache(settings, url), environ=settings.environ)
+def watched_branch(opened: Opened, environ: Mapping[str, str], url: str, ref: str, path: str) -> WatchedBranch:
+    """With a cache that the next start finds again, where there is a place for one. `environ` is git's."""
+    settings = opened.settings
+    remote = Remote(url=url, ref=ref, cache=_cache(settings, url), environ=environ)
     return WatchedBranch(settings=settings, opened=opened, remote=remote, path=path)
 
 

@@ -33,7 +33,21 @@ MAX_WORDS = 300  # characters of git's own words that are shown
 
 # Belt and braces: none of these should come into play with plumbing.
 _SAFE = ("-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "core.askPass=")
+# What git needs to be found and to find its owner's configuration; no API key, and no GIT_*, which would point it at another
+# repository (in a hook, say).
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SUDO_UID",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "GNUPGHOME",
+    "LD_LIBRARY_PATH",
+)
 _ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "",  # none; `protocol.ext.allow` in a checkout's configuration would be above protocol.allow
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
@@ -43,6 +57,12 @@ _ENVIRONMENT = {
 _PERSON = re.compile(r"(?P<who>.*) (?P<at>[0-9]{1,12}) (?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2})\Z")
 _FETCH = (
     "Fetch it first: `git fetch origin`, in CI with the whole history (fetch-depth: 0, GIT_DEPTH: 0) and no filter."
+)
+# Who checks signatures: what git calls the setting, where else it may stand, and what is usual.
+_PROGRAMS = (
+    ("gpg.openpgp.program", ("gpg.openpgp.program", "gpg.program"), "gpg"),
+    ("gpg.x509.program", ("gpg.x509.program",), "gpgsm"),
+    ("gpg.ssh.program", ("gpg.ssh.program",), "ssh-keygen"),
 )
 LINK, _SUBMODULE = b"120000", b"160000"
 
@@ -97,8 +117,7 @@ class Git:
         """Exit code, answer and words of git; the code is None when it cannot be run or takes too long."""
         import subprocess
 
-        # Inherited for PATH, HOME and proxies; GIT_* would point it at another repository (in a hook, say).
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | _ENVIRONMENT
+        environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _ENVIRONMENT
         command = ["git", "--no-pager", "--literal-pathspecs", "-C", os.fspath(self._root), *_SAFE, *arguments]
         try:
             done = subprocess.run(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
@@ -148,12 +167,21 @@ def commits_ahead(root: Path, base: str, head: str) -> int:
 
 def refuse_unsigned(root: Path, commit: str) -> None:
     """Raises GuardError for a commit whose signature git cannot verify with the keys that it is configured to trust."""
-    code, _, words = Git(root).run("verify-commit", commit)
+    git = Git(root)
+    code, _, words = git.run(*_owners_programs(git), "verify-commit", commit)
     if code != 0:
         raise GuardError(
             f"The signature of commit {commit[:12]} cannot be verified: {words or 'it has none'}.",
             next_step="Sign it, or give git the signer's key (gpg's keyring, or gpg.ssh.allowedSignersFile).",
         )
+
+
+def _owners_programs(git: Git) -> Iterator[str]:
+    """The programs that check signatures, as the user and the system name them; a checkout cannot name another one."""
+    for setting, names, usual in _PROGRAMS:
+        asked = (("config", scope, "--includes", "--get", name) for name in names for scope in ("--global", "--system"))
+        named = next((answer for one in asked if (answer := git.ask(*one))), usual.encode())
+        yield from ("-c", f"{setting}={os.fsdecode(named).strip()}")
 
 
 def project_at(root: Path, commit: str, name: str = PROJECT_FILE) -> SourceFile | None:

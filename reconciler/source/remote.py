@@ -26,6 +26,7 @@ REF = "refs/reconciler/watched"
 
 _PROTOCOLS = frozenset({"https", "http", "ssh", "git", "file"})
 _KEPT = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GCM_INTERACTIVE": "never"}
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=", "-c", "core.askPass="),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "fetch.recurseSubmodules=no"),
@@ -66,12 +67,11 @@ class Remote:
 
     def _git(self, *arguments: str) -> None:
         protocol = protocol_of(self.url)
-        allowed = ("-c", "protocol.allow=never", "-c", f"protocol.{protocol}.allow=always")
         inherited = {k: v for k, v in self.environ.items() if not k.startswith("GIT_") or k in _KEPT}
-        environ = {**inherited, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GCM_INTERACTIVE": "never"}
+        environ = {**inherited, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocol}
         try:
             done = subprocess.run(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
-                ["git", "--no-pager", *_SAFE, *allowed, *arguments],  # noqa: S607
+                ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
