@@ -162,7 +162,10 @@ CASES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
 
 def _campaign(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[str]:
     tally = campaign.play(nursery, folder, case.seed)
-    return Counter({name: getattr(tally, name) for name in ("runs", "deaths", "calls", "jobs", "resolved", "steps")})
+    return Counter({name: getattr(tally, name) for name in TALLIED})
+
+
+TALLIED = ("runs", "deaths", "calls", "jobs", "resolved", "steps", "files", "kilobytes")
 
 
 def _sweep(nursery: Nursery, scratch: Path, folder: Path, case: Case) -> Counter[str]:

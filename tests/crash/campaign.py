@@ -1,6 +1,9 @@
 """Random histories: an estate that grows, changes, shrinks and replaces models on a platform that fails, refuses and loses
 replies, applied by processes that keep dying. Everything is chosen by a seed; the order of replies alone is the network's.
 
+The platform quotes the API key in its replies, spelled in twelve ways. Once a history is over, every command that reads shows
+what there is, and everything that was said, written or given to git is looked through for the key.
+
 The suite runs some, `tools/torture.py campaign --seed S --runs N` as many as one likes. A history that fails is repeated by
 its own seed.
 """
@@ -15,10 +18,11 @@ from typing import Any
 
 from reconciler.model.applied import Situation, situation_of
 from reconciler.simulator.scenario import Scenario
-from tests.crash.history import APPLY, PLAN, History, Wanted, told, write_manifests, write_project
+from tests.crash.history import APPLY, KEY, PLAN, History, Wanted, told, write_manifests, write_project
 from tests.crash.injector import SLOW, Fault, How
 from tests.crash.judge import KILLED, Evidence
 from tests.crash.nursery import Nursery
+from tests.security.canary import LOOKS, check_the_look, echoing, look_through, watched_git
 
 KINDS: tuple[How, ...] = ("kill", "torn", "torn", "power", "power-some")
 MOST_RUNS = 24  # of one step; every run but the crashed ones brings it nearer to its end
@@ -60,6 +64,8 @@ class Tally:
     jobs: int = 0
     resolved: int = 0
     steps: int = 0
+    files: int = 0
+    kilobytes: int = 0
 
     def add(self, other: Tally) -> None:
         for name in self.__slots__:
@@ -82,13 +88,14 @@ class _Story:
     models: int = 0
 
 
-def play(nursery: Nursery, folder: Path, seed: int) -> Tally:
-    """One history to its end. Raises AssertionError."""
+def play(nursery: Nursery, folder: Path, seed: int, *, looks: bool = True) -> Tally:
+    """One history to its end; `looks` shows in the end what can be shown, in every format. Raises AssertionError."""
     chance = random.Random(seed)
     names = [f"m{number}" for number in range(chance.randint(2, 7))]
     story = _Story(chance=chance, wanted=_first(names, chance), crashes=chance.randint(1, 5))
     project = write_project(folder / "project", story.wanted.values())
-    history = History(nursery, folder, project, _platform(chance))
+    history = History(nursery, folder, project, echoing(_platform(chance), KEY))
+    history.environ = _surroundings(folder, seed)
     story.reasons.update(wanted.model for wanted in story.wanted.values())
     tally = Tally(histories=1)
     try:
@@ -101,9 +108,27 @@ def play(nursery: Nursery, folder: Path, seed: int) -> Tally:
         evidence = history.judge()
         tally.runs, tally.deaths = len(history.said), sum(said.code == KILLED for said in history.said)
         tally.calls, tally.jobs = len(evidence.lines), evidence.accepted.total()
+        _look_for_the_key(history, tally, LOOKS if looks else LOOKS[:1])
         return tally
     finally:
         history.close()
+
+
+def _surroundings(folder: Path, seed: int) -> dict[str, str]:
+    """A git that notes what it is given, a folder for temporary files that is looked through, and every third time a log."""
+    (folder / "temporary").mkdir()
+    log = {"RECONCILER_LOG_LEVEL": "debug", "RECONCILER_LOG_FORMAT": "json"} if seed % 3 == 0 else {}
+    return {"PATH": str(watched_git(folder / "bin")), "TMPDIR": str(folder / "temporary"), **log}
+
+
+def _look_for_the_key(history: History, tally: Tally, looks: tuple[tuple[str, ...], ...]) -> None:
+    """P11, over all that a history leaves, and all that can be shown of it."""
+    told = history.run(*looks, ("plan", "--out", str(history.folder / "plan.json")))
+    assert told.code == 0, told
+    assert (history.folder / "git.noted").stat().st_size, "git was not watched"
+    check_the_look(history.folder, KEY)
+    seen = look_through(history.folder, KEY)
+    tally.files, tally.kilobytes = seen.files, seen.bytes // 1000
 
 
 def _first(names: list[str], chance: random.Random) -> dict[str, Wanted]:

@@ -119,6 +119,7 @@ class History:
         self.simulator = ForkedSimulator(nursery, folder, platform_says)
         self.store = FileStore(folder / "state", ENVIRONMENT)
         self.said: list[Said] = []
+        self.environ: dict[str, str] = {}  # beside those that every run has
         self._lineage: str | None = None
 
     def close(self) -> None:
@@ -133,6 +134,7 @@ class History:
             "API_KEY": KEY,
             "PATH": "/nowhere",  # no git: where manifests come from is not what is tested here
             "USER": "ada",
+            **self.environ,
         }
         return Order(
             commands=commands,

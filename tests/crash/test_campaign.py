@@ -18,7 +18,9 @@ pytestmark = pytest.mark.crash
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_histories(part: int, nursery: Nursery, scratch: Path, tmp_path: Path) -> None:
-    """Whatever changes, fails and dies, the platform ends up as the manifests say and nothing is done without a reason."""
+    """Whatever changes, fails and dies, the platform ends up as the manifests say, nothing is done without a reason, and the
+    API key stands nowhere in any of twelve spellings, though the platform quotes it in its replies.
+    """
     for seed in range(part * HISTORIES, (part + 1) * HISTORIES):
         with folder_for(scratch, f"seed{seed}", tmp_path, f"campaign --seed {seed} --runs 1") as folder:
-            play(nursery, folder, seed)
+            play(nursery, folder, seed, looks=seed % HISTORIES == 0)

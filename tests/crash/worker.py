@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reconciler.cli.main import run
+from reconciler.platform.boundary import redacted
+from tests.crash.history import KEY
 from tests.crash.injector import BROKEN, Fault, Injector
 from tests.crash.leaping import run_leaping
 
@@ -47,9 +49,10 @@ WARM = (
 
 
 def warm() -> None:
-    """Import everything now; what is forked shares it."""
+    """Import everything now, and make the patterns of the histories' key; what is forked shares it."""
     for name in WARM:
         import_module(name)
+    redacted(KEY.encode(), KEY)
     gc.collect()
     gc.freeze()
 
