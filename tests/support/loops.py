@@ -44,7 +44,7 @@ from tests.support.simulator import ORIGIN, MemoryPlatform, scenario
 from tests.support.virtual_time import run_virtual, wall_clock
 
 NAME = "production"
-PATIENCE = 7 * 86400.0  # virtual seconds until a story is called stuck
+PATIENCE = 7 * 86400.0  # virtual seconds until a story is called stuck, unless it says how long it is
 NO_LIMIT = RateLimit(per_minute=0, per_hour=0)
 
 
@@ -52,7 +52,12 @@ class Watched:
     """`manifests` are file names and texts. `problem` is raised instead of reading; `slow_reading` seconds pass meanwhile."""
 
     def __init__(
-        self, *, says: Scenario | None = None, environments: Iterable[str] = (NAME,), prune: bool = False
+        self,
+        *,
+        says: Scenario | None = None,
+        environments: Iterable[str] = (NAME,),
+        prune: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         self.world = World(says or scenario())
         self.memory = MemoryPlatform(self.world)
@@ -65,6 +70,7 @@ class Watched:
         self.events: list[Event] = []
         self.stop = Stop()
         self.prune = prune
+        self.patience = patience
         self.names = tuple(environments)
         self.stores: dict[str, Store] = {name: new_store(name) for name in self.names}
         self.memo = Memo()
@@ -188,7 +194,7 @@ class Watched:
         self.supervisor = Supervisor(self.read, self.means(**options), self._settled().environments)
         loop = asyncio.create_task(self.supervisor.run())
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await story(self)
         finally:
             since = asyncio.get_running_loop().time()
