@@ -37,4 +37,6 @@ def _equal(before: Json, after: Json) -> bool:
     """JSON equality: Python's, but true is not 1."""
     if isinstance(before, list) and isinstance(after, list):
         return len(before) == len(after) and all(map(_equal, before, after))
+    if isinstance(before, dict) and isinstance(after, dict):  # inside a list
+        return before.keys() == after.keys() and all(_equal(before[key], after[key]) for key in before)
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)

@@ -38,7 +38,7 @@ def encode_plan(plan: Plan) -> bytes:
 def decode_plan(data: bytes, *, where: str) -> Plan:
     """The plan in a file. Raises InvalidInput, naming the place in it, for anything that is not one."""
     try:
-        value = json.loads(data)
+        value = _strict_json(data)
     except (ValueError, RecursionError) as error:
         raise _not_a_plan(where, "it is not JSON") from error
     tag = value.get("format") if isinstance(value, dict) else None
@@ -54,6 +54,13 @@ def decode_plan(data: bytes, *, where: str) -> Plan:
         place = ".".join(map(str, first["loc"]))
         raise _not_a_plan(where, f"{place}: {first['msg']}") from error
     return Plan(**{field.name: getattr(document, field.name) for field in fields(Plan)})
+
+
+def _strict_json(data: bytes) -> Json:
+    """UTF-8 without NaN and infinities, which Python would read, and write again. Raises ValueError, RecursionError."""
+    value = json.loads(data.decode())
+    json.dumps(value, allow_nan=False)  # also for numbers that are too large for a float: they become an infinity
+    return value
 
 
 def plan_value(plan: Plan) -> dict[str, Json]:

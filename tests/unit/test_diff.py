@@ -208,11 +208,19 @@ def test_undeployed_entry_takes_no_name() -> None:
 
 def test_field_changes_tell_true_from_one_and_null_from_nothing() -> None:
     """Fields differ as JSON values do; what is not there is None."""
-    before = resource("chat", "cm-1", body={"a": 1, "b": [True], "c": {"d": 1}, "same": 1.5})
-    after = resource("chat", "cm-1", body={"a": True, "b": [1], "c": {"e": []}, "same": 1.5})
+    before = resource("chat", "cm-1", body={"a": 1, "b": [True], "c": {"d": 1}, "f": [{"g": 1}], "same": 1.5})
+    after = resource("chat", "cm-1", body={"a": True, "b": [1], "c": {"e": []}, "f": [{"g": True}], "same": 1.5})
     found = changes(desired(after), applied(entry(before, attempt(before, SUCCESS), is_live=before)))
     fields = {field.path: (field.before, field.after) for field in found["production/chat"].fields}
-    assert fields == {"a": (1, True), "b": ([True], [1]), "c.d": (1, None), "c.e": (None, [])}
+    expected = {
+        "a": (1, True),
+        "b": ([True], [1]),
+        "c.d": (1, None),
+        "c.e": (None, []),
+        "f": ([{"g": 1}], [{"g": True}]),
+    }
+    assert fields == expected
+    assert str(fields) == str(expected)  # 1 and True are equal to Python
 
 
 def test_is_deployed_previously_is_no_difference() -> None:

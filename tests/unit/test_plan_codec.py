@@ -138,6 +138,22 @@ def test_what_is_no_plan_is_refused(data: bytes, why: str) -> None:
     assert "plan.json is not a plan file" in str(caught.value)
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "[-1e999]"])
+def test_what_only_python_reads_is_no_json(number: str) -> None:
+    """A number that JSON cannot hold is refused, wherever in the file any value may stand."""
+    data = encode_plan(PLAN).replace(b'"after": 1e+21', f'"after": {number}'.encode())
+    assert number.encode() in data
+    with pytest.raises(InvalidInput, match="it is not JSON"):
+        decode_plan(data, where="plan.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_only_utf_8_is_read(encoding: str) -> None:
+    """A plan file in another encoding is refused; this program never wrote one."""
+    with pytest.raises(InvalidInput, match="it is not JSON"):
+        decode_plan(encode_plan(PLAN).decode().encode(encoding), where="plan.json")
+
+
 @pytest.mark.parametrize("spoiled", ["extra", "type", "enum", "labels", "changes"])
 def test_reading_is_strict(spoiled: str) -> None:
     """Unknown fields, other types and unknown words are refused, wherever they stand."""
