@@ -21,6 +21,7 @@ from reconciler.source.directory import read_manifests, read_project
 
 if TYPE_CHECKING:
     from reconciler.model.applied import Applied, Binding
+    from reconciler.plan.guards import Older
     from reconciler.platform.client import HttpPlatform
     from reconciler.state.store import Store
 
@@ -300,6 +301,19 @@ def refuse_foreign(environment: Environment, applied: Applied) -> None:
                 f"The state of {environment.name} is bound to the {what} {theirs}, and the project now says {ours}.",
                 next_step="Check the project file and --host. Is it the same platform? Then `reconciler apply --rebind` says so.",
             )
+
+
+def older_than_applied(settings: Settings, provenance: Provenance, applied: Applied) -> Older | None:
+    """The commit that was applied, where the manifests' own is older. Git is asked only where the two differ."""
+    known = applied.commit
+    if known is None or provenance.commit in {None, known.commit}:
+        return None
+    from reconciler.plan.guards import Older
+    from reconciler.source.order import is_older
+
+    if not is_older(settings.root, provenance, known.commit, known.committed_at):
+        return None
+    return Older(commit=provenance.commit or "", applied=known)
 
 
 def refuse_ephemeral(opened: Opened, *, allowed: bool) -> None:

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from reconciler.model.applied import Holder
+from reconciler.model.applied import Applied, Holder
 from reconciler.model.events import Listener, nobody_listens
 from reconciler.model.resource import USUAL_RATE_LIMIT, RateLimit
 from reconciler.model.snapshot import NO_PROVENANCE, Provenance
+from reconciler.plan.guards import Older
 from reconciler.platform.pacing import DOCK_STATUS_PER_HOST, Pacer, windows_of
 
 PARALLELISM = 4
@@ -119,7 +120,9 @@ class RunContext:
     place from its first send until its job ends. Jobs that ran before the run are followed beside them, all at once.
     `wait` False: send what is ready, follow nothing. `not_processed` are HTTP codes that the operator declares as certainly
     not processed. `room` is asked for when a newer plan is due: nothing more is sent, what is in flight is read in its own
-    time, and jobs are left to the newer plan. `pace` is None where the run has the host for itself.
+    time, and jobs are left to the newer plan. `pace` is None where the run has the host for itself. `older` says whether the
+    run's commit is older than the one that a state names; None where the run is not about a commit's manifests, so that
+    none is recorded either.
     """
 
     run: str
@@ -135,3 +138,4 @@ class RunContext:
     listener: Listener = nobody_listens
     room: Stop | None = None
     pace: Pace | None = None
+    older: Callable[[Applied], Older | None] | None = None

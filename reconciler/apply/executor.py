@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from reconciler.apply.commits import advance
 from reconciler.apply.context import RunContext
 from reconciler.apply.docks import JobOver, follow, result_of, salvage
 from reconciler.apply.journal import Journal
@@ -134,7 +135,10 @@ class _Execution:
         await self._keep_books()
 
     async def _become_sender(self) -> None:
-        """The run lock; the key, before anything is written; then LOCK with an epoch of its own."""
+        """The run lock; the key, before anything is written; then LOCK with an epoch of its own, and the commit.
+
+        Raises GuardError where a newer commit was applied since the plan was made.
+        """
         run, context, store = self._run, self._run.context, self._run.journal.store
         self._lock = await _called(store, lambda: store.lock_run(context.holder))
         if isinstance(self._lock, ExpiringLock):
@@ -146,7 +150,8 @@ class _Execution:
 
         def taken(applied: Applied) -> Sequence[Record]:
             run.epoch = applied.epoch + 1
-            return (LockRecord(event=LockEvent.TAKEN, epoch=run.epoch, holder=context.holder, at=context.now()),)
+            lock = LockRecord(event=LockEvent.TAKEN, epoch=run.epoch, holder=context.holder, at=context.now())
+            return (lock, *advance(applied, context, changes=True))
 
         await run.journal.transact(taken)
 
@@ -168,17 +173,17 @@ class _Execution:
                     run.notes.append(f"The run lock could not be renewed in time: {error}")
                 failed = True
 
-    # Bookkeeping: what is only written down, in one transaction
+    # Bookkeeping: what is only written down, in one transaction; the commit, where nothing is sent, among it
 
     async def _keep_books(self) -> None:
         asked = [change for change in self._changes.values() if _is_bookkeeping(change)]
-        if not asked or self._run.stop.requested:
+        if self._run.stop.requested:
             return
         written: set[str] = set()
 
         def decide(applied: Applied) -> Sequence[Record]:
             written.clear()
-            records = []
+            records = [*advance(applied, self._run.context, changes=bool(asked))]
             for change in asked:
                 record = self._entry_in_books(change, applied)
                 if record is not None:

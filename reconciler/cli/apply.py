@@ -28,6 +28,7 @@ from reconciler.model.plan import Action, Change, Plan
 from reconciler.model.records import DecisionRecord, Rebind
 from reconciler.plan.build import Choices
 from reconciler.plan.codec import decode_plan, differences
+from reconciler.plan.guards import COMES_LATE, OLDER_COMMIT
 from reconciler.plan.select import Selection
 from reconciler.report.plan_text import plan_text
 from reconciler.settings import both_ends_are_terminals
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     help="Deployments under way at once.",
 )
 @click.option("--allow-mass-change", is_flag=True, help="Allow a plan that changes a large share of the environment.")
+@click.option("--allow-older-commit", is_flag=True, help="Apply although a newer commit was applied already.")
 @click.option("--allow-ephemeral-state", is_flag=True, help="In CI: the state's folder outlives the runner.")
 @click.option("--init-state", is_flag=True, help="Create the state where there is none.")
 @click.option("--rebind", is_flag=True, help="The state belongs to this host and key reference from now on.")
@@ -83,6 +85,7 @@ def apply(  # one parameter an option
     yes: bool,
     no_wait: bool,
     allow_mass_change: bool,
+    allow_older_commit: bool,
     allow_ephemeral_state: bool,
     init_state: bool,
     rebind: bool,
@@ -102,17 +105,16 @@ def apply(  # one parameter an option
     project = read_project(session, names, commit=commit)
     _one_or_all(project, names, all_environments=all_environments)
     wiring.refuse_ephemeral(project.opened, allowed=allow_ephemeral_state)
-    # Who approved a plan file made with --allow-mass-change approved that too.
-    allowed = allow_mass_change or (approved is not None and not approved.guards)
-    choices = Choices(selection=selection, allow_mass_change=allowed)
-    planned = plan_all(project, names, choices, Allowed(init_state=init_state, rebind=rebind))
+    choices = Choices(selection=selection, allow_mass_change=allow_mass_change or _mass_change_approved(approved))
+    allowed = Allowed(init_state=init_state, rebind=rebind, older_commit=allow_older_commit)
+    planned = plan_all(project, names, choices, allowed)
     if approved is not None:
         _refuse_stale(approved, planned[0].plan)
     session.show(plan_text([one.plan for one in planned], session.style(sys.stdout)))
     _refuse_guarded(planned)
     _refuse_held(planned)
     _ask(planned, yes=yes)
-    ready = [_prepared(project, one, choices) for one in planned]
+    ready = [_prepared(project, one, choices, allowed) for one in planned]
     return worst(_apply_one(project, one, parallelism=parallelism, wait=not no_wait) for one in ready)
 
 
@@ -125,6 +127,11 @@ def _approved(path: Path | None, selection: Selection, environments: tuple[str, 
             next_step="Leave out -e, -l and the names, or leave out --plan.",
         )
     return decode_plan(read_file(path, "The plan file"), where=str(path))
+
+
+def _mass_change_approved(approved: Plan | None) -> bool:
+    """Who approved a plan file made with --allow-mass-change approved that too."""
+    return approved is not None and all(guard.code == OLDER_COMMIT for guard in approved.guards)
 
 
 def _one_or_all(project: Project, names: tuple[str, ...], *, all_environments: bool) -> None:
@@ -147,7 +154,10 @@ def _refuse_guarded(planned: tuple[Planned, ...]) -> None:
     if guards:
         what = "; ".join(guard.message for guard in guards)
         flags = ", ".join(dict.fromkeys(guard.flag for guard in guards))
-        raise GuardError(f"Refused: {what}.", next_step=f"Read the plan. {flags} allows it.")
+        only_late = all(guard.code == OLDER_COMMIT for guard in guards)
+        raise GuardError(
+            f"Refused: {what}.", next_step=COMES_LATE if only_late else f"Read the plan. {flags} allows it."
+        )
 
 
 def _refuse_held(planned: tuple[Planned, ...]) -> None:
@@ -187,15 +197,15 @@ def _changes_something(action: Action) -> bool:
     return action.sends or action in {Action.ADOPT, Action.RENAME}
 
 
-def _prepared(project: Project, one: Planned, choices: Choices) -> Planned:
+def _prepared(project: Project, one: Planned, choices: Choices, allowed: Allowed) -> Planned:
     """The state as the run needs it: made where it was allowed to be missing, bound anew where that was asked for."""
     environment = one.environment
     if not one.store.exists():
         one.store.create(empty_state(environment))
-        return plan_one(project, environment, choices)
+        return plan_one(project, environment, choices, allowed)
     if one.applied.binding != wiring.binding_of(environment):  # allowed: `refuse_foreign` let it pass
         _rebind(project.session, one, environment)
-        return plan_one(project, environment, choices)
+        return plan_one(project, environment, choices, allowed)
     return one
 
 
@@ -208,9 +218,10 @@ def _rebind(session: Session, one: Planned, environment: Environment) -> None:
 
 
 def _apply_one(project: Project, one: Planned, *, parallelism: int, wait: bool) -> int:
-    from reconciler.cli.running import run_plan
+    from reconciler.cli.running import APPLYING, record_commit, run_plan
 
     plan = replace(one.plan, guards=())
     if one.plan.is_empty and not any(change.records for change in plan.changes):
+        record_commit(project, one)
         return 0
-    return run_plan(project, one, plan, operation="apply", parallelism=parallelism, wait=wait)
+    return run_plan(project, one, plan, operation=APPLYING, parallelism=parallelism, wait=wait)

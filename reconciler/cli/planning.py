@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler import pipeline, wiring
@@ -18,6 +18,7 @@ from reconciler.model.snapshot import Provenance
 from reconciler.pipeline import Checked
 from reconciler.plan.build import USUAL_CHOICES, Choices
 from reconciler.plan.causes import Causes, causes
+from reconciler.plan.guards import Older
 from reconciler.report.diagnostics import diagnostics_text
 from reconciler.state.store import Store
 from reconciler.wiring import Base, Opened
@@ -39,20 +40,24 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One environment, ready to be shown or applied."""
+    """One environment, ready to be shown or applied. `older` is asked again by a run that changes something."""
 
     environment: Environment
     store: Store
     applied: Applied
     plan: Plan
+    older: Callable[[Applied], Older | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """What the caller takes on: a state that is not there yet, another host or key than the state is bound to."""
+    """What the caller takes on: a state that is not there yet, another host or key than the state is bound to, a commit
+    that is older than the one that was applied.
+    """
 
     init_state: bool = False
     rebind: bool = False
+    older_commit: bool = False
 
 
 NOTHING_MORE = Allowed()
@@ -102,8 +107,14 @@ def plan_one(
     applied = _applied(store, environment, allowed)
     if not allowed.rebind:
         wiring.refuse_foreign(environment, applied)
+
+    def older(known: Applied) -> Older | None:
+        provenance = project.checked.snapshot.provenance
+        return None if allowed.older_commit else wiring.older_than_applied(project.opened.settings, provenance, known)
+
+    choices = replace(choices, older=older(applied))
     plan = pipeline.make_plan(project.checked, environment.name, applied, now=now(), choices=choices)
-    return Planned(environment=environment, store=store, applied=applied, plan=plan)
+    return Planned(environment=environment, store=store, applied=applied, plan=plan, older=older)
 
 
 def plan_all(project: Project, names: Iterable[str], choices: Choices, allowed: Allowed) -> tuple[Planned, ...]:

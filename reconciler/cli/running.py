@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from reconciler import pipeline, wiring
+from reconciler.apply.commits import advance
 from reconciler.apply.context import RunContext, Stop
 from reconciler.apply.executor import follow_only
 from reconciler.apply.journal import Journal
@@ -21,7 +22,7 @@ from reconciler.cli.progress import progress
 from reconciler.cli.session import Session, now
 from reconciler.errors import worst
 from reconciler.model.applied import Holder
-from reconciler.model.events import Listener
+from reconciler.model.events import Listener, nobody_listens
 from reconciler.model.plan import Plan
 from reconciler.model.run import EXIT_CODES, RunReport
 from reconciler.platform.client import HttpPlatform
@@ -31,6 +32,7 @@ from reconciler.settings import is_terminal
 T = TypeVar("T")
 UNFINISHED = 9
 FOLLOWING = "status"  # the operation that sends nothing
+APPLYING = "apply"  # the operation that is about a commit's manifests, and not about one deployment
 
 
 def run_plan(project: Project, planned: Planned, plan: Plan, *, operation: str, parallelism: int, wait: bool) -> int:
@@ -53,6 +55,15 @@ def follow_jobs(project: Project, planned: Planned) -> int:
         return await follow_only(running, platform, Journal(planned.store), context=context)
 
     return _told(project.session, run(project, planned, work, operation=FOLLOWING, parallelism=1, wait=True))
+
+
+def record_commit(project: Project, planned: Planned) -> None:
+    """What an apply leaves behind that has nothing to do: the commit, unless a newer one is recorded."""
+    context = _context(
+        project, planned, uuid.uuid4().hex[:12], nobody_listens, operation=APPLYING, parallelism=1, wait=True
+    )
+    if advance(planned.applied, context, changes=False):
+        Journal(planned.store).transact_now(lambda applied: advance(applied, context, changes=False))
 
 
 def _told(session: Session, report: RunReport) -> int:
@@ -121,6 +132,7 @@ def _context(
         now=now,
         random=random.random,
         stop=Stop(),
+        older=planned.older if operation == APPLYING else None,
     )
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from reconciler import pipeline
+from reconciler.apply.commits import advance
 from reconciler.apply.context import PARALLELISM, Pace, RunContext, Stop
 from reconciler.apply.executor import follow_only
 from reconciler.apply.journal import Journal
@@ -32,7 +33,7 @@ from reconciler.errors import (
     Unfinished,
 )
 from reconciler.model.applied import Applied, Holder
-from reconciler.model.events import Event, Happened
+from reconciler.model.events import Event, Happened, nobody_listens
 from reconciler.model.plan import Action, Plan
 from reconciler.model.resource import Environment
 from reconciler.model.run import EXIT_CODES, Ended, RunReport
@@ -243,6 +244,8 @@ class Worker:
         judged = await self._judged(checked)
         self._show(environment=environment, diagnostics=checked.diagnostics)
         if self._means.dry_run or not judged.acts or self._ends:
+            if not (self._means.dry_run or self._ends) and judged.held_up is None:
+                await self._record_commit(reading, identity)
             return self._outcome(checked, judged)
         plan = judged.plan
         report, superseded = await self._carry_out(
@@ -253,6 +256,12 @@ class Worker:
         )
         self._learn(report)
         return self._outcome(checked, await self._judged(checked), report, superseded=superseded)
+
+    async def _record_commit(self, reading: Reading, identity: str) -> None:
+        """What there is nothing to do for is applied all the same: an older pipeline must not undo it."""
+        context = self._context(identity, reading, Stop(), nobody_listens)
+        if advance(self._known.applied, context, changes=False):
+            await self._known.transact(lambda applied: advance(applied, context, changes=False))
 
     async def _meanwhile(self, error: ReconcilerError, reading: Reading, identity: str) -> Outcome:
         """Nothing is changed while the manifests cannot be read; jobs that run are followed all the same."""
@@ -379,6 +388,7 @@ class Worker:
             room=room,
             pace=means.pace(environment),
             provenance=provenance,
+            older=lambda _: None,  # it follows its branch or folder, back too
         )
 
     def _learn(self, report: RunReport) -> None:

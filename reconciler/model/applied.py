@@ -236,11 +236,26 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedCommit:
+    """The commit whose manifests were applied last, all of them or some: what is older than it must not undo it by accident.
+
+    `committed_at` is its committer's time, for clones that do not have it; `who` had it applied, at `at`.
+    """
+
+    commit: str
+    committed_at: datetime | None
+    who: str
+    at: datetime
+    ci_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """Everything the state of one environment knows.
 
     `lineage` is made once at `init` and never changes silently. `serial` counts snapshots, `seq` counts records.
     `entries` maps model id to entry and is treated as immutable. `lock` is None when the log says nobody sends.
+    `commit` is None until manifests from git are applied.
     """
 
     environment: str
@@ -253,6 +268,7 @@ class Applied:
     lock: Lock | None = None
     suspension: Hold | None = None
     allow_mass_change: bool = False
+    commit: AppliedCommit | None = None
 
 
 class Situation(StrEnum):

@@ -207,7 +207,19 @@ class Allow:
     kind: Literal["allow"] = "allow"
 
 
-Decision: TypeAlias = Adopt | Describe | Forget | Resolve | Retry | Quarantine | Pin | Suspend | Resume | Allow | Rebind
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """The manifests that are applied from now on are those of this commit: bookkeeping of a run, as it begins."""
+
+    commit: str
+    committed_at: datetime | None
+    ci_url: str | None
+    kind: Literal["advance"] = "advance"
+
+
+Decision: TypeAlias = (
+    Adopt | Describe | Forget | Resolve | Retry | Quarantine | Pin | Suspend | Resume | Allow | Rebind | Advance
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

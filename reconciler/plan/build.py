@@ -13,16 +13,17 @@ from reconciler.model.plan import Change, Plan, Reason
 from reconciler.model.resource import Environment
 from reconciler.model.snapshot import NO_PROVENANCE, Provenance
 from reconciler.plan.edges import is_satisfied, with_dependencies
-from reconciler.plan.guards import guards_for
+from reconciler.plan.guards import Older, guards_for
 from reconciler.plan.select import EVERYTHING, Selection, select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the caller decides beside manifests and state."""
+    """What the caller decides beside manifests and state. `older` where it looked, and did not allow it."""
 
     selection: Selection = EVERYTHING
     allow_mass_change: bool = False
+    older: Older | None = None
 
 
 USUAL_CHOICES = Choices()
@@ -44,7 +45,7 @@ def build_plan(
         origin=environment.origin,
         lineage=applied.lineage,
         changes=chosen,
-        guards=guards_for(chosen, applied, allow_mass_change=choices.allow_mass_change),
+        guards=guards_for(chosen, applied, allow_mass_change=choices.allow_mass_change, older=choices.older),
         warnings=tuple(_warnings(chosen)),
         globs=choices.selection.globs,
         labels=choices.selection.labels,

@@ -26,7 +26,7 @@ from reconciler.model.records import AttemptRecord, Record
 from reconciler.state import files
 from reconciler.state.files import Descriptor, translated
 from reconciler.state.folder import Layout, begin_segment, install_snapshot, provide_spare, remove_segments
-from reconciler.state.format import decode_batch, decode_snapshot, encode_batch, encode_snapshot
+from reconciler.state.format import LOG_FORMAT, decode_batch, decode_snapshot, encode_batch, encode_snapshot
 from reconciler.state.segments import (
     CONTINUATION_ROOM,
     Header,
@@ -371,7 +371,8 @@ class FileStore:
         return end
 
     def _with_room(self, end: _End, need: int) -> _End:
-        if end.offset + need <= end.header.size - CONTINUATION_ROOM:
+        """In the open segment, unless it is full, or of an older format: its tag must warn older programs of what is in it."""
+        if end.header.format == LOG_FORMAT and end.offset + need <= end.header.size - CONTINUATION_ROOM:
             return end
         return self._continued(end, room=need)
 

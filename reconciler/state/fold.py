@@ -23,6 +23,7 @@ from reconciler.model.applied import (
     MAX_ATTEMPTS,
     Accepted,
     Applied,
+    AppliedCommit,
     Attempt,
     Entry,
     Hold,
@@ -38,6 +39,7 @@ from reconciler.model.applied import (
 )
 from reconciler.model.records import (
     Adopt,
+    Advance,
     Allow,
     AttemptRecord,
     DecisionRecord,
@@ -319,6 +321,8 @@ def _decided(applied: Applied, entries: _Entries, record: DecisionRecord) -> App
             return replace(applied, binding=binding)
         case Allow():
             return replace(applied, allow_mass_change=True)
+        case Advance() as advance:
+            return replace(applied, commit=_commit(advance, record))
         case Suspend(model_id=None):
             return replace(applied, suspension=_hold(record))
         case Resume(model_id=None):
@@ -373,6 +377,16 @@ def _pinned(pin: Pin, record: DecisionRecord) -> Pinned:
         who=record.who,
         why=record.why,
         since=record.at,
+    )
+
+
+def _commit(advance: Advance, record: DecisionRecord) -> AppliedCommit:
+    return AppliedCommit(
+        commit=advance.commit,
+        committed_at=advance.committed_at,
+        who=record.who,
+        at=record.at,
+        ci_url=advance.ci_url,
     )
 
 

@@ -22,13 +22,15 @@ from reconciler.model.records import Record
 from reconciler.model.values import Json
 from reconciler.state.shapes import public, shape_of
 
-FORMAT: Final = "reconciler/state/v1"
-LOG_FORMAT: Final = "reconciler/log/v1"
+FORMAT: Final = "reconciler/state/v2"
+LOG_FORMAT: Final = "reconciler/log/v2"
 
 _BLANK = "sha256:" + "0" * 64
 # The first lines of a snapshot, exactly as written.
-_HEAD = re.compile(rb'\A\{\n "checksum": "(sha256:[0-9a-f]{64})",\n "format": "reconciler/state/v1",\n')
-_TAG = re.compile(r"\Areconciler/(state|log)/v(\d{1,9})\Z")
+_HEAD = re.compile(
+    rb'\A\{\n "checksum": "(sha256:[0-9a-f]{64})",\n "format": "reconciler/state/v(?P<version>[1-9][0-9]?)",\n'
+)
+_TAG = re.compile(r"\Areconciler/(state|log)/v([1-9]\d{0,8})\Z")
 
 
 # For pydantic, which makes the schema; the dataclasses inside inherit it.
@@ -42,7 +44,7 @@ class SnapshotDocument:
     __pydantic_config__ = _CONFIG
 
     checksum: str
-    format: Literal["reconciler/state/v1"]
+    format: Literal["reconciler/state/v2"]
     state: Applied
 
 
@@ -69,14 +71,31 @@ def decode_snapshot(data: bytes, *, where: str) -> Applied:
     head = _HEAD.match(data)
     if head is None:
         raise _not_a_snapshot(data, where)
+    version = int(head["version"])
+    check_format(f"reconciler/state/v{version}", FORMAT, where=where)
     start, end = head.span(1)
     if _checksum(data[:start] + _BLANK.encode() + data[end:]) != head[1]:
         raise StateCorrupt(f"{where} is damaged: its checksum does not match what it holds")
+    for step in _STEPS[version - 1 :]:
+        data = step(data)
     document: SnapshotDocument = _load(SnapshotDocument, data, where)
     misplaced = next((key for key, entry in document.state.entries.items() if entry.model_id != key), None)
     if misplaced is not None:
         raise StateCorrupt(f"{where} is damaged: state.entries.{misplaced} is the entry of another model id")
     return document.state
+
+
+def _from_v1(data: bytes) -> bytes:
+    """Version 2 knows the commit that was applied. A log of version 1 is one of version 2 as it stands."""
+    value = json.loads(data)
+    value["format"] = FORMAT
+    if isinstance(value.get("state"), dict):
+        value["state"].setdefault("commit", None)
+    return json.dumps(value).encode()
+
+
+# From each version to the next; a snapshot is read by those from its own on.
+_STEPS = (_from_v1,)
 
 
 def encode_record(seq: int, record: Record) -> bytes:
@@ -104,11 +123,13 @@ def decode_batch(data: bytes, *, where: str) -> tuple[NumberedRecord, ...]:
 
 
 def check_format(tag: Json, expected: str, *, where: str) -> None:
-    """Whether this program reads what carries the tag. Raises StateTooNew, StateCorrupt."""
-    if tag == expected:
-        return
+    """Whether this program reads what carries the tag: what is `expected`, and what was before it. Raises StateTooNew,
+    StateCorrupt.
+    """
     known, found = _TAG.match(expected), _TAG.match(tag) if isinstance(tag, str) else None
-    if known and found and found[1] == known[1] and int(found[2]) > int(known[2]):
+    if known and found and found[1] == known[1]:
+        if int(found[2]) <= int(known[2]):
+            return
         raise StateTooNew(f"{where} is written in {tag}; this program reads up to {expected}")
     raise StateCorrupt(f"{where} is damaged: its format is {json.dumps(tag)[:120]}, not {expected}")
 

@@ -92,7 +92,8 @@ FROM reconciler_state s WHERE environment = %(environment)s
 """
 _APPEND = """
 WITH moved AS (
-  UPDATE reconciler_state SET seq = seq + %(count)s WHERE environment = %(environment)s AND seq = %(seq)s RETURNING 1)
+  UPDATE reconciler_state SET seq = seq + %(count)s, format = %(format)s
+  WHERE environment = %(environment)s AND seq = %(seq)s RETURNING 1)
 INSERT INTO reconciler_log (environment, seq, write, record)
 SELECT %(environment)s, %(seq)s + n, %(write)s, record
 FROM unnest(%(records)s::text[]) WITH ORDINALITY AS new (record, n) WHERE EXISTS (SELECT FROM moved)
@@ -290,7 +291,7 @@ class PostgresStore:
     def _append(self, seq: int, records: Sequence[Record]) -> None:
         write = new_write()
         lines = [encode_record(seq + n, record).decode() for n, record in enumerate(records, 1)]
-        done = self._run(_APPEND, seq=seq, count=len(lines), write=write, records=lines)
+        done = self._run(_APPEND, seq=seq, count=len(lines), write=write, records=lines, format=LOG_FORMAT)
         if done.rowcount == len(lines):
             return
         wrote = self._one(_WROTE, first=seq + 1)

@@ -61,6 +61,7 @@ class Header:
     lineage: str
     first_seq: int
     size: int
+    format: str = LOG_FORMAT
 
 
 def segment_name(first_seq: int) -> str:
@@ -81,7 +82,7 @@ def encode_header(header: Header) -> bytes:
     value = {
         "environment": header.environment,
         "firstSeq": header.first_seq,
-        "format": LOG_FORMAT,
+        "format": header.format,
         "lineage": header.lineage,
         "size": header.size,
     }
@@ -97,7 +98,7 @@ def decode_header(payload: bytes, *, where: str) -> Header:
     check_format(value.get("format") if isinstance(value, dict) else None, LOG_FORMAT, where=where)
     match value:
         case {"environment": str(environment), "lineage": str(lineage), "firstSeq": int(first), "size": int(size)}:
-            return Header(environment=environment, lineage=lineage, first_seq=first, size=size)
+            return Header(environment=environment, lineage=lineage, first_seq=first, size=size, format=value["format"])
     raise StateCorrupt(f"{where} is damaged: its first line lacks a field")
 
 

@@ -225,7 +225,7 @@ def test_state_show_is_the_state(project: ProjectFolder) -> None:
     project.init("alpha")
     project.apply().ended(0)
     shown = project.run("state", "show").ended(0).json
-    assert shown["format"] == "reconciler/state/v1"
+    assert shown["format"] == "reconciler/state/v2"
     project.configure({"staging": {}})
     project.deploy("alpha", more="environments: {production: {}, staging: {modelId: cm-s}}")
     assert "-e ENV" in project.run("state", "show").ended(64).err

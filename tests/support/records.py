@@ -10,6 +10,7 @@ from reconciler.model.applied import (
     NO_METADATA,
     Accepted,
     Applied,
+    AppliedCommit,
     Attempt,
     Binding,
     Entry,
@@ -28,6 +29,7 @@ from reconciler.model.applied import (
 )
 from reconciler.model.records import (
     Adopt,
+    Advance,
     Allow,
     AttemptRecord,
     Decision,
@@ -209,6 +211,7 @@ decisions = st.one_of(
     st.builds(Resume, model_id=st.none() | models),
     st.builds(Rebind, binding=bindings),
     st.builds(Allow),
+    st.builds(Advance, commit=words, committed_at=st.none() | times, ci_url=st.none() | words),
     st.builds(
         Resolve,
         model_id=models,
@@ -324,4 +327,13 @@ states = st.builds(
     lock=st.none() | st.builds(Lock, epoch=counts, holder=holders, since=times),
     suspension=st.none() | holds,
     allow_mass_change=st.booleans(),
+    commit=st.none()
+    | st.builds(
+        AppliedCommit,
+        commit=words,
+        committed_at=st.none() | times,
+        who=words,
+        at=times,
+        ci_url=st.none() | words,
+    ),
 )

@@ -22,6 +22,7 @@ import pytest
 from reconciler.errors import RunLockHeld, StateCorrupt, StateError, StateForeign, StateMissing, StateTooNew
 from reconciler.state.file import FileStore, environments_in
 from reconciler.state.fold import fold
+from reconciler.state.format import encode_batch
 from reconciler.state.segments import SEGMENT_SIZE, encode_frame, segment_name
 from reconciler.state.store import Store
 from tests.support.records import HOLDER, accepted, attempt, empty, note, status
@@ -97,7 +98,7 @@ def test_the_log_can_be_read_by_eye(at: Path) -> None:
     assert len(data) == SEGMENT_SIZE
     lines = data.rstrip(b"\0").decode().splitlines()
     values = [json.loads(line.split(" ", 2)[2]) for line in lines]
-    assert values[0]["format"] == "reconciler/log/v1"
+    assert values[0]["format"] == "reconciler/log/v2"
     assert [[one["record"]["type"] for one in batch] for batch in values[1:]] == [["ATTEMPT"], ["RAW", "STATUS"]]
 
 
@@ -207,6 +208,18 @@ def test_a_torn_write_is_cut_by_the_next_writer(at: Path) -> None:
     assert log(at).read_bytes().rstrip(b"\0").endswith(b"\n")
 
 
+def test_a_long_torn_write_leaves_nothing_behind_a_short_record(at: Path) -> None:
+    """Of a torn write that was longer than the next record nothing is left behind that record."""
+    long = encode_frame(encode_batch(4, [note(n) for n in range(50)]))
+    with log(at).open("r+b") as file:
+        file.seek(used(log(at)))
+        file.write(long[:-1])
+    opened(at).append(3, [note(1)])
+    assert log(at).read_bytes().rstrip(b"\0").endswith(encode_frame(encode_batch(4, [note(1)])))
+    assert opened(at).append(4, [note(2)]) == 5
+    assert opened(at).read().records[3:] == (note(1), note(2))
+
+
 def test_a_known_end_that_another_tore_is_cut(at: Path) -> None:
     """A writer that was there before also cuts what another left half-written since."""
     store = opened(at)
@@ -233,6 +246,19 @@ def test_missing_files_are_refused(at: Path) -> None:
         aside.rename(path)
     shutil.rmtree(at)
     with pytest.raises(StateMissing):
+        opened(at).read()
+
+
+def test_records_that_lack_before_another_file_are_noticed(at: Path) -> None:
+    """The end of a file that became NUL, the word of a next file with it, is no end where that next file is there."""
+    store = opened(at)
+    end = used(log(at))
+    store.append(3, [replace(accepted(), body="x" * 60_000)] * 16)
+    store.append(19, [replace(accepted(), body="y" * 60_000)] * 4)
+    with log(at).open("r+b") as file:
+        file.seek(end)
+        file.write(bytes(SEGMENT_SIZE - end))
+    with pytest.raises(StateCorrupt, match="lacks the records from 4 to 19"):
         opened(at).read()
 
 
@@ -561,7 +587,7 @@ def test_a_limit_on_the_size_of_files(folder: Path) -> None:
 class Calls:
     """The state-changing system calls of this thread, by name, as they happen."""
 
-    NAMES = frozenset({"pwrite", "fdatasync", "fsync", "rename", "replace", "unlink", "flock"})
+    NAMES = frozenset({"mkdir", "pwrite", "fdatasync", "fsync", "rename", "replace", "unlink", "flock"})
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -597,6 +623,17 @@ def test_a_torn_tail_is_cut_durably_before_the_next_write(at: Path) -> None:
     with Calls() as calls:
         opened(at).append(3, [note(1)])
     assert calls.seen == ["flock", "pwrite", "fdatasync", "pwrite", "fdatasync", "flock"]
+
+
+def test_a_new_state_is_synced_from_its_folder_on(folder: Path) -> None:
+    """Each folder is synced into the one above it, and each file under its name, before a new state is said to be there."""
+    with Calls() as calls:
+        FileStore(folder, "production").create(empty())
+    folders = ["mkdir", "fsync"] * 3  # the states', the environment's, the log's
+    file = ["pwrite", "fsync", "replace", "fsync"]
+    begun = [*file, "pwrite", "fdatasync", "replace", "fsync"]  # the spare; then it is the first file of the log
+    ignored = ["pwrite"]
+    assert [name for name in calls.seen if name != "flock"] == [*folders, *ignored, *begun, *file]
 
 
 def test_a_snapshot_is_synced_before_it_has_its_name(at: Path) -> None:

@@ -125,8 +125,8 @@ def test_garbage_is_corrupt(data: bytes) -> None:
 
 def test_a_newer_format_is_refused() -> None:
     """A state of a newer program is not read, and not called damaged either."""
-    newer = encode_snapshot(SMALL).replace(b"reconciler/state/v1", b"reconciler/state/v2")
-    with pytest.raises(StateTooNew, match="reconciler/state/v2"):
+    newer = encode_snapshot(SMALL).replace(b"reconciler/state/v2", b"reconciler/state/v3")
+    with pytest.raises(StateTooNew, match="reconciler/state/v3"):
         decode_snapshot(newer, where=WHERE)
     with pytest.raises(StateTooNew):
         decode_snapshot(b'{"format": "reconciler/state/v12", "other": []}', where=WHERE)

@@ -156,7 +156,7 @@ def test_a_header_that_is_none_is_damage(payload: bytes) -> None:
 def test_a_newer_log_is_refused() -> None:
     """A log of a newer program is not read."""
     with pytest.raises(StateTooNew):
-        decode_header(b'{"format":"reconciler/log/v2"}', where="log")
+        decode_header(b'{"format":"reconciler/log/v3"}', where="log")
 
 
 def test_names_carry_the_number() -> None:

@@ -246,6 +246,6 @@ def test_another_environments_state_is_not_repaired(at: Path) -> None:
 def test_a_newer_state_is_not_repaired(at: Path) -> None:
     """What a newer program wrote is not damaged."""
     data = (at / "state.json").read_bytes()
-    (at / "state.json").write_bytes(data.replace(b"reconciler/state/v1", b"reconciler/state/v2"))
+    (at / "state.json").write_bytes(data.replace(b"reconciler/state/v2", b"reconciler/state/v3"))
     with pytest.raises(StateTooNew):
         repair(at.parent, "production", now=NOON)
