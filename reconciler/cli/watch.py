@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from reconciler import wiring
 from reconciler.cli.options import FLAGS, Command, environments_option, examples
 from reconciler.cli.serving import Serving, around, serving_options
 from reconciler.cli.session import Session, now
-from reconciler.errors import UsageError, worst
+from reconciler.errors import Unfinished, UsageError, worst
 from reconciler.model.spelling import seconds_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from reconciler.wiring import Opened
 
 MINUTE = 60.0
+MAIN = "main"
+OUT = 6.9  # seconds from the signal to the end, whatever some thread still waits for
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stubs of newer versions only
@@ -111,18 +114,10 @@ def watch(  # one parameter an option
     """
     if folder is not None:
         ctx.meta.setdefault(FLAGS, {})["directory"] = folder
-    session = Session.of(ctx)
-    _check(session, url=url, ref=ref, path=path)
-    opened = wiring.open_project(session.settings)
-    chosen = opened.chosen(environments)
-    if not dry_run:
-        wiring.refuse_ephemeral(opened, allowed=allow_ephemeral_state)
-        if init_state:
-            _init(opened, chosen)
     choices = _Choices(
         url=url,
-        ref=ref or "main",
-        path=path or ".",
+        ref=ref,
+        path=path,
         interval=interval,
         resync=resync,
         settle=settle,
@@ -130,22 +125,79 @@ def watch(  # one parameter an option
         parallelism=parallelism,
         once=once,
         dry_run=dry_run,
-        only=frozenset(environments),
+        only=environments,
+        init_state=init_state,
+        allow_ephemeral_state=allow_ephemeral_state,
         serving=serving,
     )
+    try:
+        with _terminated_before_it_watches():
+            return _begin(ctx, choices)
+    except (_Terminated, KeyboardInterrupt) as error:
+        number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        return 128 + number if once else 0
+
+
+def _begin(ctx: click.Context, choices: _Choices) -> int:
     from reconciler.cli.watched import with_log_level
 
+    session = Session.of(ctx)
+    _check(session, choices)
+    opened = wiring.open_project(session.settings)
+    chosen = opened.chosen(choices.only)
+    if not choices.dry_run:
+        wiring.refuse_ephemeral(opened, allowed=choices.allow_ephemeral_state)
+        if choices.init_state:
+            _init(opened, chosen)
     session.settings = with_log_level(session.settings, ctx.meta.get(FLAGS, {}).get("log_level"))
     opened = replace(opened, settings=session.settings)
     _set_up_log(opened, chosen)
-    return asyncio.run(_Watch(session, opened, choices).run(chosen))
+    with _out_in_time(Unfinished.exit_code if choices.once else 0) as count_down:
+        return asyncio.run(_Watch(session, opened, choices, count_down).run(chosen))
+
+
+class _Terminated(BaseException):
+    """SIGTERM came before the loop was there to hear it."""
+
+
+@contextmanager
+def _terminated_before_it_watches() -> Iterator[None]:
+    """The first process of a container does not die of a signal that it does not handle, and a state may be far away."""
+
+    def heard(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _out_in_time(code: int) -> Iterator[Callable[[], None]]:
+    """Gives what begins the count-down. A thread that waits for a disk or a host cannot be ended, only left behind.
+
+    By then every request in flight had its time, and what was to be recorded and is not is as after a kill: in doubt.
+    """
+
+    def leave() -> None:
+        os.write(2, b"Something did not end in time after the signal; it is left behind.\n")
+        os._exit(code)
+
+    timer = threading.Timer(OUT, leave)
+    timer.daemon = True
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choices:
     url: str | None
-    ref: str
-    path: str
+    ref: str | None
+    path: str | None
     interval: float
     resync: float
     settle: float
@@ -153,20 +205,22 @@ class _Choices:
     parallelism: int
     once: bool
     dry_run: bool
-    only: frozenset[str]
+    only: tuple[str, ...]
+    init_state: bool
+    allow_ephemeral_state: bool
     serving: Serving
 
 
-def _check(session: Session, *, url: str | None, ref: str | None, path: str | None) -> None:
-    if url is None:
-        if ref is not None or path is not None:
+def _check(session: Session, choices: _Choices) -> None:
+    if choices.url is None:
+        if choices.ref is not None or choices.path is not None:
             raise UsageError(
                 "--ref and --path say what of a repository is watched.", next_step="Name it with --git URL."
             )
         return
     from reconciler.source.remote import protocol_of
 
-    protocol_of(url)
+    protocol_of(choices.url)
     if not session.settings.project_named:
         raise UsageError(
             "--git needs the operator's project file: hosts and keys are never taken from the branch.",
@@ -199,8 +253,8 @@ def _set_up_log(opened: Opened, chosen: tuple[Environment, ...]) -> None:
 class _Watch:
     """The loop with everything around it."""
 
-    def __init__(self, session: Session, opened: Opened, choices: _Choices) -> None:
-        self._session, self._opened, self._choices = session, opened, choices
+    def __init__(self, session: Session, opened: Opened, choices: _Choices, count_down: Callable[[], None]) -> None:
+        self._session, self._opened, self._choices, self._count_down = session, opened, choices, count_down
         self._paces: dict[str, Pace] = {}
         self._shown: dict[str, str] = {}
 
@@ -216,8 +270,8 @@ class _Watch:
         board.on_event(log_event)
         board.on_pass(self._tell)
         means = self._means(board, stop, source)
-        supervisor = Supervisor(source.read, means, chosen, only=choices.only)
-        with _signals(stop, supervisor.ask):
+        supervisor = Supervisor(source.read, means, chosen, only=frozenset(choices.only))
+        with _signals(stop, supervisor.ask), stop.calling(self._count_down):
             async with AsyncExitStack() as stack:
                 if not choices.once:
                     surroundings = around(self._opened, board, choices.serving, look=supervisor.ask, say=self._say)
@@ -235,7 +289,7 @@ class _Watch:
             return WatchedFolder(settings, self._opened, choices.settle, self._say)
         serving = choices.serving
         environ = wiring.lent_environ(self._opened, serving.token, serving.webhook_secret)
-        return watched_branch(self._opened, environ, choices.url, choices.ref, choices.path)
+        return watched_branch(self._opened, environ, choices.url, choices.ref or MAIN, choices.path or ".")
 
     def _source_in_words(self) -> str:
         from reconciler.source.remote import without_password
@@ -243,7 +297,7 @@ class _Watch:
         choices = self._choices
         if choices.url is None:
             return str(self._session.settings.root)
-        return f"{choices.ref} of {without_password(choices.url)}"
+        return f"{choices.ref or MAIN} of {without_password(choices.url)}"
 
     def _means(self, board: Board, stop: Stop, source: WatchedFolder | WatchedBranch) -> Means:
         from reconciler.apply.context import Pace

@@ -63,7 +63,11 @@ class WatchedBranch:
 
     async def read(self) -> Checked:
         """Raises InvalidInput, SourceError, StateError."""
-        return await asyncio.to_thread(self._read)
+        try:
+            return await asyncio.to_thread(self._read)
+        except asyncio.CancelledError:  # the program ends, and its threads with it
+            self.remote.give_up()
+            raise
 
     def _read(self) -> Checked:
         self.opened = _opened(self.settings)

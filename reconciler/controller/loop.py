@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from reconciler import pipeline
 from reconciler.apply.commits import advance
@@ -42,6 +42,8 @@ from reconciler.pipeline import Checked
 from reconciler.platform.api import Platform
 from reconciler.platform.pacing import SENDS, not_sent_wait
 from reconciler.state.store import DurabilityLost, Store
+
+T = TypeVar("T")
 
 SOON = timedelta(seconds=15)  # until it is tried again when somebody else was faster, or holds the run lock
 UNFORESEEN = timedelta(minutes=5)
@@ -240,8 +242,7 @@ class Worker:
             environment = checked.environments[self.name]
         except ReconcilerError as error:
             return await self._meanwhile(error, reading, identity)
-        await self._belong_to(environment)
-        judged = await self._judged(checked)
+        judged = await self._judged(checked, await self._belong_to(environment))
         self._show(environment=environment, diagnostics=checked.diagnostics)
         if self._means.dry_run or not judged.acts or self._ends:
             if not (self._means.dry_run or self._ends) and judged.held_up is None:
@@ -255,7 +256,7 @@ class Worker:
             sends=any(change.action.sends for change in plan.changes),
         )
         self._learn(report)
-        return self._outcome(checked, await self._judged(checked), report, superseded=superseded)
+        return self._outcome(checked, await self._judged(checked, await self._read()), report, superseded=superseded)
 
     async def _record_commit(self, reading: Reading, identity: str) -> None:
         """What there is nothing to do for is applied all the same: an older pipeline must not undo it."""
@@ -267,8 +268,7 @@ class Worker:
         """Nothing is changed while the manifests cannot be read; jobs that run are followed all the same."""
         refused = self._refused(error)
         try:
-            await self._belong_to(self._view.environment)
-            jobs = running_jobs(self._applied())
+            jobs = running_jobs(await self._belong_to(self._view.environment))
         except ReconcilerError:
             return refused  # that the state cannot be read either is told once there is something to do
         if not jobs or self._means.dry_run:
@@ -281,18 +281,22 @@ class Worker:
         )
         return replace(refused, report=report)
 
-    async def _belong_to(self, environment: Environment) -> None:
-        """Store and platform as the project says now. Raises StateError, StateForeign."""
+    async def _belong_to(self, environment: Environment) -> Applied:
+        """Store and platform as the project says now; gives the state. Raises StateError, StateForeign."""
         if environment != self._view.environment:
             await self._close()
         self._view = replace(self._view, environment=environment)
         if self._journal is None:
-            self._journal = Journal(self._means.store(environment))
-        self._means.refuse(environment, self._applied())
+            store = self._means.store(environment)
+            self._journal = await _called(store, lambda: Journal(store))
+        applied = await self._read()
+        self._means.refuse(environment, applied)
+        return applied
 
-    def _applied(self) -> Applied:
+    async def _read(self) -> Applied:
+        """The state as it is now."""
         journal = self._known
-        applied = as_of_now(journal.refresh(), journal.store)
+        applied = await _called(journal.store, lambda: as_of_now(journal.refresh(), journal.store))
         self._seq = applied.seq
         return applied
 
@@ -302,13 +306,13 @@ class Worker:
             raise AssertionError("a pass begins with the state")
         return self._journal
 
-    async def _judged(self, checked: Checked) -> Judgement:
+    async def _judged(self, checked: Checked, applied: Applied) -> Judgement:
         """The plan, judged; what is to be given up is recorded first."""
-        judged, plan = self._plan(checked, self._applied())
+        judged, plan = self._plan(checked, applied)
         if judged.give_up and not self._means.dry_run:
             records = judged.give_up
             await self._known.transact(lambda _: records)
-            judged, plan = self._plan(checked, self._applied())
+            judged, plan = self._plan(checked, await self._read())
         self._show(plan=plan, applied=self._known.applied, waits=judged.waits, held_up=judged.held_up)
         return judged
 
@@ -477,6 +481,11 @@ class _Noted:
 
     dirty: bool = False
     shown: float = float("-inf")
+
+
+async def _called(store: Store, call: Callable[[], T]) -> T:
+    """A state elsewhere may take its time: the page, the other environments and signals do not wait for it."""
+    return call() if store.is_local else await asyncio.to_thread(call)
 
 
 def _readable(reading: Reading) -> Checked:

@@ -8,8 +8,11 @@ one that the operator's URL names.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,6 +45,9 @@ class Remote:
     cache: Path
     environ: Mapping[str, str] = field(repr=False)
     _brought: int = 0
+    _given_up: bool = False
+    _running: subprocess.Popen[bytes] | None = None
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def fetch(self) -> Provenance:
         """The newest commit of the branch. Raises SourceError when it cannot be had."""
@@ -59,6 +65,13 @@ class Remote:
             self._tidy()
         return provenance_from(*found, branch=self.ref, dirty=False)
 
+    def give_up(self) -> None:
+        """Ends the fetch under way in another thread, and every later one: the program ends, and does not wait for a host."""
+        with self._mutex:
+            self._given_up = True
+            if self._running is not None:
+                _kill(self._running)
+
     def _tidy(self) -> None:
         """What earlier fetches brought and nothing needs any more is dropped now and then."""
         self._brought += 1
@@ -70,27 +83,50 @@ class Remote:
         inherited = {k: v for k, v in self.environ.items() if not k.startswith("GIT_") or k in _KEPT}
         environ = {**inherited, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocol}
         try:
-            done = subprocess.run(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
-                ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PATIENCE,
-                check=False,
-            )
+            code, words = self._run(["git", "--no-pager", *_SAFE, *arguments], environ)
         except subprocess.TimeoutExpired:
             raise self._failed(f"no answer within {PATIENCE:.0f} s") from None
         except OSError as error:
             raise self._failed(f"git cannot be run: {error.strerror}") from error
-        if done.returncode != 0:
-            words = one_line(done.stderr.decode("utf-8", "replace"), MAX_WORDS)
+        if code != 0:
             raise self._failed(words.replace(self.url, without_password(self.url)))
+
+    def _run(self, command: list[str], environ: Mapping[str, str]) -> tuple[int, str]:
+        """Exit code and words, once the process and the helpers that it started are gone."""
+        with self._mutex:
+            if self._given_up:
+                raise self._failed("the program ends")
+            self._running = process = subprocess.Popen(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
+                command,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        try:
+            _, words = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            process.communicate()
+            raise
+        finally:
+            with self._mutex:
+                self._running = None
+        return process.returncode, one_line(words.decode("utf-8", "replace"), MAX_WORDS)
 
     def _failed(self, why: str) -> SourceError:
         return SourceError(
             f"{self.ref} of {without_password(self.url)} cannot be fetched: {why}.",
             next_step="It is tried again by itself; check the address, the branch and the credentials.",
         )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With the helpers that speak to the network: they are of its session."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def protocol_of(url: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def _settle(history: History, story: _Story) -> int:
     chance, resolved = story.chance, 0
     for _ in range(MOST_RUNS):
         evidence = history.judge()
-        _check_reasons(evidence, story)
+        check_reasons(evidence, story.reasons, story.removals)
         commands = history.resolve(evidence) if chance.random() < 0.7 else ()
         if story.crashes and chance.random() < 0.8:
             story.crashes -= 1
@@ -210,8 +211,8 @@ def _settle(history: History, story: _Story) -> int:
         assert said.code in {0, 8, 9}, said  # 2: apply said that all was done, and the plan is not empty
         if said.code == 0:
             evidence = history.judge()
-            _check_reasons(evidence, story)
-            _check_end(evidence, story)
+            check_reasons(evidence, story.reasons, story.removals)
+            check_end(evidence, story.wanted.values())
             return resolved
     raise AssertionError(f"not converged after {MOST_RUNS} runs: {history.said[-1]}")
 
@@ -221,11 +222,11 @@ def _beside(chance: random.Random) -> tuple[tuple[str, ...], ...]:
     return (("status", "--wait"),) if chance.random() < 0.2 else ()
 
 
-def _check_reasons(evidence: Evidence, story: _Story) -> None:
+def check_reasons(evidence: Evidence, reasons: Counter[str], removals: Counter[str]) -> None:
     """No model is started more often than its manifest asked for it and jobs for it failed (P4, whatever the generations)."""
     failed = _failed(evidence)
     for (call, model), count in evidence.accepted.items():
-        asked = story.reasons[model] if call == "deploy" else story.removals[model]
+        asked = reasons[model] if call == "deploy" else removals[model]
         assert count <= asked + failed[call, model], f"{model}: {count} times {call} for {asked} reasons (P4)"
 
 
@@ -238,11 +239,11 @@ def _failed(evidence: Evidence) -> Counter[tuple[str, str]]:
     return found
 
 
-def _check_end(evidence: Evidence, story: _Story) -> None:
+def check_end(evidence: Evidence, manifests: Collection[Wanted]) -> None:
     """The platform runs what is wanted and nothing else, and the state says so."""
     assert evidence.applied is not None
     entries = evidence.applied.entries
-    for wanted in story.wanted.values():
+    for wanted in manifests:
         live = entries[wanted.model].live
         assert live is not None, f"{wanted.name} is not live"
         assert live.body == wanted.body, f"{wanted.name} is live as something else"
@@ -250,7 +251,7 @@ def _check_end(evidence: Evidence, story: _Story) -> None:
         assert (last["call"], last["body"]) == ("deploy", wanted.body), (
             f"the platform runs something else as {wanted.name}"
         )
-    models = {wanted.model for wanted in story.wanted.values()}
+    models = {wanted.model for wanted in manifests}
     for model in {line["modelId"] for line in evidence.lines if line["accepted"]} - models:
         last = [line for line in evidence.lines if line["accepted"] and line["modelId"] == model][-1]
         assert last["call"] == "undeploy", f"{model} still runs and nobody wants it"

@@ -127,7 +127,13 @@ class History:
 
     # Runs
 
-    def order(self, *commands: tuple[str, ...], fault: Fault | None = NO_FAULT, gate: Path | None = None) -> Order:
+    def order(
+        self,
+        *commands: tuple[str, ...],
+        fault: Fault | None = NO_FAULT,
+        gate: Path | None = None,
+        leaps: bool = True,
+    ) -> Order:
         environ = {
             "RECONCILER_HOST": self.simulator.origin,
             "RECONCILER_STATE": str(self.folder / "state"),
@@ -145,6 +151,7 @@ class History:
             witness=self.witness,
             attic=self.attic,
             gate=gate,
+            leaps=leaps,
         )
 
     def run(self, *commands: tuple[str, ...], fault: Fault | None = NO_FAULT) -> Said:
@@ -152,9 +159,15 @@ class History:
         pid = self.start(*commands, fault=fault)
         return self.ended(pid)
 
-    def start(self, *commands: tuple[str, ...], fault: Fault | None = NO_FAULT, gate: Path | None = None) -> int:
+    def start(
+        self,
+        *commands: tuple[str, ...],
+        fault: Fault | None = NO_FAULT,
+        gate: Path | None = None,
+        leaps: bool = True,
+    ) -> int:
         """As `run`, and gives the process id at once; `ended` waits."""
-        order = self.order(*commands, fault=fault, gate=gate)
+        order = self.order(*commands, fault=fault, gate=gate, leaps=leaps)
         pid = self.nursery.start(order)
         self.said.append(Said(pid=pid, out=order.out))
         return pid

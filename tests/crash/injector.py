@@ -28,7 +28,7 @@ from typing import Any, Literal, NoReturn
 
 from tests.crash.unsynced import Unsynced
 
-How = Literal["kill", "torn", "power", "power-some", "stop", "error", "errors"]
+How = Literal["kill", "torn", "power", "power-some", "term", "stop", "error", "errors"]
 
 # What can be refused, and what is fair to say about it.
 FILE_CALLS = frozenset({"open", "pwrite", "ftruncate", "fsync", "fdatasync", "replace", "unlink", "mkdir"})
@@ -47,6 +47,7 @@ class Fault:
     - `kill`: SIGKILL before the call.
     - `torn`: SIGKILL after half of it where it writes or sends, else after it.
     - `power`: as `torn`, and everything unsynced is lost; `power-some`: a part of it, chosen by `seed`.
+    - `term`: SIGTERM before the call, which is made all the same.
     - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT.
     - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
 
@@ -127,6 +128,8 @@ class Injector:
             case "torn" | "power" | "power-some":
                 (half or do)()
                 self._die()
+            case "term":
+                os.kill(os.getpid(), signal.SIGTERM)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "error" | "errors" if name in FILE_CALLS:

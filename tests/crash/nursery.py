@@ -32,7 +32,8 @@ class Order:
     """What a worker is to do: commands one after the other, until one does not end with 0.
 
     What it says goes to `out` with `.out` and `.err`. Without a fault its clock and its system calls are untouched; with one
-    (`NO_FAULT` never strikes) they are counted and told to `witness`. It begins when nobody locks the file `gate` any more.
+    (`NO_FAULT` never strikes) they are counted and told to `witness`, and where it `leaps`, its clock leaps over what nobody
+    awaits. It begins when nobody locks the file `gate` any more.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -43,6 +44,7 @@ class Order:
     witness: Path = Path("/dev/null")
     attic: Path = Path("/dev/null")
     gate: Path | None = None
+    leaps: bool = True
 
     def told(self) -> dict[str, Any]:
         return {
@@ -54,6 +56,7 @@ class Order:
             "witness": str(self.witness),
             "attic": str(self.attic),
             "gate": str(self.gate) if self.gate else "",
+            "leaps": self.leaps,
         }
 
 

@@ -32,11 +32,24 @@ from tests.crash.leaping import run_leaping
 WARM = (
     *(
         f"reconciler.cli.{name}"
-        for name in ("apply", "explain", "history", "plan", "resolve", "retry", "simulate", "status")
+        for name in (
+            "apply",
+            "explain",
+            "history",
+            "plan",
+            "resolve",
+            "retry",
+            "simulate",
+            "status",
+            "watch",
+            "watched",
+        )
     ),
     "reconciler.cli.logs",
     "reconciler.cli.running",
+    "reconciler.cli.serving",
     "reconciler.cli.validate",
+    "reconciler.controller.supervisor",
     "reconciler.platform.client",
     "reconciler.simulator.serve",
     "reconciler.source.provenance",
@@ -133,8 +146,8 @@ def _settled_in(told: dict[str, Any]) -> Injector | None:
         fcntl.flock(os.open(told["gate"], os.O_RDONLY), fcntl.LOCK_SH)
     if told["fault"] is None:
         return None
-    # A loop of its own making; the program asks for nothing but `asyncio.run`.
-    asyncio.run = run_leaping  # type: ignore[assignment]
+    if told["leaps"]:  # a loop of its own making; the program asks for nothing but `asyncio.run`
+        asyncio.run = run_leaping  # type: ignore[assignment]
     injector = Injector(Fault(**told["fault"]), Path(told["witness"]), Path(told["attic"]))
     injector.install()
     return injector

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import random
 import signal
 import subprocess
-import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.service.conftest import SimulatedPlatform
 from tests.support.project import ProjectFolder, Running
@@ -183,35 +177,3 @@ def test_branch_that_cannot_be_fetched(project: ProjectFolder, platform: Simulat
     assert not platform.lines
     project.process("watch", "--once", "--git", "ext::sh -c true", "--project", file).ended(64)
     project.process("watch", "--once", "--git", str(tmp_path)).ended(64)  # without the operator's project file
-
-
-@pytest.mark.crash
-def test_killed_at_random(project: ProjectFolder, platform: SimulatedPlatform) -> None:
-    """However often it is killed: nothing is sent twice, nothing is lost, and in the end everything is as it should be."""
-    rounds = 300 if os.environ.get("SOAK") else 8
-    chance = random.Random(7)
-    names = [f"m{number}" for number in range(8)]
-    project.init(*names)
-    platform.plays({"delay": 0.05, "match": {"operation": "deploy"}})
-    for turn in range(rounds):
-        changed = chance.sample(names, 2)
-        for name in changed:
-            project.deploy(name, temperature=turn % 2)
-        process = project.start("watch", *QUICK, *_quiet())
-        process.wait_for('"event"')
-        time.sleep(chance.random() * 0.3)  # the moment of a kill is what is random here; nothing depends on it
-        process.signal(chance.choice((signal.SIGKILL, signal.SIGTERM)))
-        process.end()
-        _judge(project, platform)
-
-
-def _judge(project: ProjectFolder, platform: SimulatedPlatform) -> None:
-    """P1, P2, P4: every call has its attempt, every id that was recorded is kept, no generation was started twice."""
-    state = project.state
-    seen = Counter(line["modelId"] for line in platform.lines if line["method"] == "POST")
-    for model_id, entry in state["entries"].items():
-        attempts = entry["attempts"]
-        assert seen[model_id] <= len(attempts) or len(attempts) >= 10
-        possible = [a["generation"] for a in attempts if a["outcome"]["type"] in {"accepted", "unknown", "unanswered"}]
-        assert len(possible) == len(set(possible))
-    assert set(seen) <= set(state["entries"])
