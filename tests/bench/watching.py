@@ -48,15 +48,15 @@ def main(count: int = 1000, saves: int = 25, idle: float = 20.0) -> None:
 
 
 def _measure(watch: subprocess.Popen[str], log: IO[str], root: Path, saves: int, idle: float) -> None:
-    _next(log, "pass")
+    next_event(log, "pass")
     manifests = sorted((root / "manifests").rglob("*.yaml"))
     took = []
     for path in manifests[:saves]:
         text = path.read_text().replace("maxTokens: 512", "maxTokens: 256")
         saved = time.time()
         path.write_text(text)
-        took.append(_next(log, "sending") - saved - SETTLE)
-        _next(log, "pass")
+        took.append(next_event(log, "sending") - saved - SETTLE)
+        next_event(log, "pass")
     ordered = sorted(took)
     print(f"saved to sent, less the settle time, median     {statistics.median(took) * 1000:8.0f} ms   (to reach: 150)")
     print(f"saved to sent, less the settle time, worst      {ordered[-1] * 1000:8.0f} ms   (to reach: 500)")
@@ -65,10 +65,10 @@ def _measure(watch: subprocess.Popen[str], log: IO[str], root: Path, saves: int,
     print(
         f"CPU while nothing happens                       {(_cpu(watch.pid) - before) / idle * 100:8.2f} %    (to reach: 1)"
     )
-    print(f"memory at rest                                  {_memory(watch.pid):8.0f} MiB  (to reach: 120)")
+    print(f"memory at rest                                  {memory(watch.pid):8.0f} MiB  (to reach: 120)")
 
 
-def _next(log: IO[str], event: str) -> float:
+def next_event(log: IO[str], event: str) -> float:
     """When the next such event was logged, in seconds since 1970."""
     for line in log:
         said = json.loads(line)
@@ -82,7 +82,7 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(pid: int) -> float:
+def memory(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 

@@ -113,6 +113,12 @@ def test_filters_act_at_once_and_without_a_script() -> None:
         bare = await (await browser.new_context(java_script_enabled=False)).new_page()
         await bare.goto(page.url)
         await expect(shown(bare)).to_have_count(2)
+        await page.reload()
+        await expect(shown(page)).to_have_count(2)
+        await page.click("#tabs a[data-show='']")
+        await page.select_option("select[name=health]", "")
+        await expect(shown(page)).to_have_count(39)
+        assert await page.locator("tr.fresh").count() == 0
         await bare.fill("input[name=q]", "flan")
         await bare.click("button:has-text('Filter')")
         await expect(shown(bare)).to_have_count(1)

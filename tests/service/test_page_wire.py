@@ -171,3 +171,20 @@ def test_a_full_house_still_answers() -> None:
             writer.close()
 
     run(story)
+
+
+def test_a_page_may_be_asked_for_unpacked() -> None:
+    """A client that cannot unpack gets the same bytes, with their number; one that has the page already gets none."""
+
+    async def story(client: httpx.AsyncClient, board: Board) -> None:
+        board.publish(boards.many(200))
+        packed = await client.get("/", headers={"accept-encoding": "gzip"})
+        plain = await client.get("/", headers={"accept-encoding": "identity"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert plain.content == packed.content
+        assert int(plain.headers["content-length"]) == len(plain.content)
+        assert (await client.head("/", headers={"accept-encoding": "identity"})).content == b""
+        again = await client.get("/", headers={"if-none-match": plain.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+    run(story)

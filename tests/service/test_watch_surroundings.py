@@ -13,7 +13,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench.visitors import SECRET
+from tests.service.conftest import SimulatedPlatform
 from tests.support.loopback import answering, loopback_server, reply_bytes
+from tests.support.project import ProjectFolder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PROJECT = """\
 apiVersion: reconciler/v1
@@ -95,3 +100,24 @@ def _read(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=60) as answer:
         return str(answer.read().decode())
+
+
+def test_saves_are_sent_in_a_crowd(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """While many ask for every address, and slow clients hold connections, each manifest that is saved is deployed once."""
+    names = [f"m{number}" for number in range(8)]
+    project.init(*names)
+    flags = ("--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0", "--webhook-secret", "env:HOOK")
+    watch = project.start("watch", *flags, HOOK=SECRET)
+    (address,) = re.findall(r"http://127\.0\.0\.1:\d+", watch.wait_for("the page is at"))
+    watch.wait_for('"event": "pass"')
+    command = [sys.executable, "-m", "tests.bench.visitors", address, "60", "3", "16"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as crowd:
+        for name in names:
+            project.deploy(name, temperature=0)
+            watch.wait_for('"ended": "succeeded"')
+        said = json.loads(crowd.communicate(timeout=120)[0])
+    assert set(said["answers"]) <= {"200", "202", "404", "503"}, said["answers"]
+    assert said["answers"]["202"] == 18
+    assert platform.posts[len(names) :] == [("deploy", f"cm-{name}") for name in names]
+    watch.signal(signal.SIGTERM)
+    watch.end().ended(0)

@@ -108,6 +108,15 @@ def staging(now: datetime) -> View:
     return view("staging", resources, entries, now)
 
 
+def many(count: int, now: datetime = NOW) -> View:
+    """An environment of that many deployments, all as they should be."""
+    resources = [_resource("production", f"model-{number:04}", number) for number in range(count)]
+    entries = [
+        _entry(one, _attempt(one, "SUCCESS", now, hours=1 + n), live=one, now=now) for n, one in enumerate(resources)
+    ]
+    return view("production", resources, entries, now)
+
+
 def sandbox(now: datetime) -> View:
     detail = (
         "The state of sandbox belongs to https://old.example.com; `reconciler apply -e sandbox --rebind` takes it over."

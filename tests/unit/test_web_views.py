@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from reconciler.controller.web.api import StatusApi
 from reconciler.controller.web.auth import ANYBODY
+from reconciler.controller.web.kept import Kept, Rendered, TooBusy
 from reconciler.controller.web.pages import Pages
 from reconciler.controller.web.views import Attention, Filter, details_of, section_of
 from tests.support import boards
@@ -62,8 +63,9 @@ def test_no_key_on_any_page() -> None:
     board.publish(replace(view, held_up=f"see {KEY}", last=replace(view.last, cause=KEY)))
 
     async def story() -> list[bytes]:
-        pages = Pages(board, lambda: boards.NOW)
-        return [(await pages.index({}, ANYBODY)).packed, StatusApi(board, pages).status().packed]
+        kept = Kept(board)
+        pages = Pages(board, kept, lambda: boards.NOW)
+        return [(await pages.index({}, ANYBODY)).packed, (await StatusApi(board, pages, kept).status()).packed]
 
     for packed in run_virtual(story()):
         text = gzip.decompress(packed).decode()
@@ -76,7 +78,8 @@ def test_a_page_is_made_when_there_is_something_new() -> None:
     board = boards.board()
 
     async def story() -> None:
-        pages = Pages(board, lambda: boards.NOW)
+        kept = Kept(board)
+        pages = Pages(board, kept, lambda: boards.NOW)
         first = await pages.index({}, ANYBODY)
         board.tell(boards.polled("production/mistral-7b", percent=61))
         assert await pages.index({}, ANYBODY) is first
@@ -87,3 +90,78 @@ def test_a_page_is_made_when_there_is_something_new() -> None:
         assert await pages.index({}, ANYBODY) is second
 
     run_virtual(story())
+
+
+def test_many_rows_are_made_in_slices() -> None:
+    """While a page of many rows is made the loop turns at least every 25 rows."""
+    board = boards.board()
+    board.publish(boards.many(300))
+    turns = 0
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def story() -> int:
+        others = asyncio.create_task(turning())
+        pages = Pages(board, Kept(board), lambda: boards.NOW)
+        html = await pages._index(Filter(), "", ANYBODY)
+        others.cancel()
+        return html.count("<tr ")
+
+    assert asyncio.run(story()) > 300
+    assert turns >= 300 // 25
+
+
+def test_a_search_makes_only_the_rows_that_it_finds() -> None:
+    """What a filter leaves out is not on the page."""
+    board = boards.board()
+
+    async def story() -> str:
+        pages = Pages(board, Kept(board), lambda: boards.NOW)
+        return gzip.decompress((await pages.index({"q": "flan"}, ANYBODY)).packed).decode()
+
+    page = run_virtual(story())
+    assert page.count('data-key="production/') == 1
+    assert "mistral" not in page
+
+
+def test_other_steps_of_a_pass_make_no_rows_anew() -> None:
+    """A view with the same plan and state has the same rows."""
+    board = boards.board()
+    pages = Pages(board, Kept(board), lambda: boards.NOW)
+    before = {section.view.environment.name: section.rows for section in pages.sections()}
+    board.publish(replace(board.views["staging"], running="another pass"))
+    after = {section.view.environment.name: section for section in pages.sections()}
+    assert all(after[name].rows is rows for name, rows in before.items())
+    assert after["staging"].view.running == "another pass"
+
+
+def test_who_does_not_unpack_gets_it_in_parts() -> None:
+    """A page is unpacked while it is read, at most 64 KiB at a time."""
+    data = bytes(range(256)) * 1024
+    packed = gzip.compress(data)
+    page = Rendered(version=1, made_at=0, etag="", packed=packed, size=len(data))
+
+    async def story() -> list[bytes]:
+        return [part async for part in page.unpacked()]
+
+    parts = asyncio.run(story())
+    assert b"".join(parts) == data
+    assert max(map(len, parts)) <= 65536
+
+
+def test_a_crowd_beyond_the_waiting_room_is_sent_away() -> None:
+    """Pages are made one at a time; the sixty-fifth who waits is told to come again, the others get theirs."""
+    board = boards.board()
+
+    async def story() -> list[object]:
+        pages = Pages(board, Kept(board), lambda: boards.NOW)
+        asked = (pages.index({"q": f"search {number}"}, ANYBODY) for number in range(80))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = run_virtual(story())
+    assert sum(isinstance(one, TooBusy) for one in answers) == 16
+    assert sum(isinstance(one, Rendered) for one in answers) == 64

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import hashlib
 import json
 from datetime import datetime
 
 from reconciler.controller.board import Board, Pass, View
-from reconciler.controller.web.pages import FRESH, Pages, Rendered
+from reconciler.controller.web.kept import Kept, Rendered
+from reconciler.controller.web.pages import Pages
 from reconciler.controller.web.views import Section
 from reconciler.diagnostics import Diagnostic
 from reconciler.model.applied import Hold
@@ -21,30 +20,21 @@ FORMAT = "reconciler/watch/v1"
 
 
 class StatusApi:
-    """Keeps the last answers. Belongs to one event loop."""
+    """Belongs to one event loop."""
 
-    def __init__(self, board: Board, pages: Pages) -> None:
-        self._board, self._pages = board, pages
-        self._kept: dict[str | None, Rendered] = {}
+    def __init__(self, board: Board, pages: Pages, kept: Kept) -> None:
+        self._board, self._pages, self._kept = board, pages, kept
 
-    def status(self, environment: str | None = None) -> Rendered:
+    async def status(self, environment: str | None = None) -> Rendered:
         """All environments, or one that is on the board."""
-        now = asyncio.get_running_loop().time()
-        kept = self._kept.get(environment)
-        if kept is None or (kept.version != self._board.version and now - kept.made_at >= FRESH):
-            kept = self._kept[environment] = self._make(environment, now)
-        return kept
+        return await self._kept.get(("status", environment or ""), lambda: self._text(environment))
 
-    def _make(self, environment: str | None, now: float) -> Rendered:
-        version = self._board.version
+    async def _text(self, environment: str | None) -> str:
         sections = [one for one in self._pages.sections() if environment in {None, one.view.environment.name}]
-        text = without_keys(json.dumps(status_value(self._board, sections), separators=(",", ":")))
-        return Rendered(
-            version=version,
-            made_at=now,
-            etag=f'W/"{self._pages.instance}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"',
-            packed=gzip.compress(f"{text}\n".encode(), 1, mtime=0),
-        )
+        await asyncio.sleep(0)
+        value = status_value(self._board, sections)
+        await asyncio.sleep(0)
+        return without_keys(json.dumps(value, separators=(",", ":"))) + "\n"
 
 
 def status_value(board: Board, sections: list[Section]) -> dict[str, Json]:

@@ -7,23 +7,30 @@ routes behind it read the board and answer; none of them waits for the loop.
 from __future__ import annotations
 
 import asyncio
-import gzip
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.controller.board import Board, View
 from reconciler.controller.web.api import StatusApi
 from reconciler.controller.web.auth import COOKIE, SESSION_SECONDS, Doorkeeper, Visitor, is_from_here, is_our_name
+from reconciler.controller.web.kept import Kept, Rendered, TooBusy
 from reconciler.controller.web.options import Hands, Options
-from reconciler.controller.web.pages import Pages, Rendered, TooBusy, assets
+from reconciler.controller.web.pages import Pages, assets
 from reconciler.controller.web.sse import Streams
 from reconciler.controller.web.webhook import MAX_BODY, Verdict, Webhook
 
@@ -64,9 +71,10 @@ class Site:
 
     def __init__(self, board: Board, options: Options, hands: Hands) -> None:
         self._board, self._options, self._hands = board, options, hands
-        self._pages = Pages(board, hands.now)
-        self._api = StatusApi(board, self._pages)
-        self._streams = Streams(board, self._pages.instance)
+        kept = Kept(board)
+        self._pages = Pages(board, kept, hands.now)
+        self._api = StatusApi(board, self._pages, kept)
+        self._streams = Streams(board, kept.instance)
         self._webhook = Webhook(options.webhook_secret, hands.look)
         self._doorkeeper = Doorkeeper(options)
 
@@ -153,18 +161,21 @@ class Site:
         environment = request.query_params.get("environment")
         if environment is not None and environment not in self._board.views:
             return JSONResponse({"error": "There is no such environment."}, 404)
-        return _packed(request, self._api.status(environment), "application/json")
+        return _packed(request, await self._api.status(environment), "application/json")
 
     async def _hook(self, request: Request) -> Response:
         if not self._webhook.is_on:
             return _verdict(Verdict.OFF)
+        claim = self._webhook.claim(request.headers, self._hands.now())
         try:
-            body = await _body(request, MAX_BODY)
+            async for part in _parts(request, MAX_BODY):
+                if claim is not None:
+                    claim.hears(part)
         except TooLarge:
             return _verdict(Verdict.TOO_LARGE)
         except (TimeoutError, ClientDisconnect):
             return _verdict(Verdict.TOO_SLOW)
-        return _verdict(self._webhook.deliver(request.headers, body, self._hands.now()))
+        return _verdict(self._webhook.judge(claim, self._hands.now()))
 
     # The door
 
@@ -280,7 +291,7 @@ def _packed(request: Request, page: Rendered, content_type: str) -> Response:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(page.packed, headers={**headers, "content-encoding": "gzip"})
-    return Response(gzip.decompress(page.packed), headers=headers)
+    return StreamingResponse(page.unpacked(), headers={**headers, "content-length": str(page.size)})
 
 
 def _last_end(view: View) -> str:
@@ -296,15 +307,18 @@ async def _too_busy(_: Request, __: Exception) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Raises TooLarge, TimeoutError, ClientDisconnect."""
+    return b"".join([part async for part in _parts(request, limit)])
+
+
+async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """A body as it arrives. Raises TooLarge, TimeoutError, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 9 or int(length) > limit):  # noqa: PLR2004 - digits of a gigabyte
         raise TooLarge
-    parts, size = [], 0
+    size = 0
     async with asyncio.timeout(BODY_PATIENCE):
         async for part in request.stream():
             size += len(part)
             if size > limit:
                 raise TooLarge
-            parts.append(part)
-    return b"".join(parts)
+            yield part

@@ -1,18 +1,15 @@
-"""HTML from values, and as rarely as possible: rows are kept until they change, pages until the board does.
+"""HTML from values, and as rarely as possible: rows are kept until they change, pages until the board does (`kept`).
 
-A page is made at most twice a second however many ask for it, one at a time, so that no crowd of visitors can hold up a
-pass. Every string goes through `report.style.safe` and is then escaped; no template has a script or a style of its own.
+Many rows are made in slices, between which the loop turns. Every string goes through `report.style.safe` and is then
+escaped; no template has a script or a style of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
-import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -24,17 +21,15 @@ from markupsafe import Markup
 from reconciler.controller.board import Board, Pass, View
 from reconciler.controller.web import views
 from reconciler.controller.web.auth import Visitor
+from reconciler.controller.web.kept import Kept, Rendered
 from reconciler.controller.web.views import SHOWS, Activity, Attention, Details, Filter, Row, Section
 from reconciler.model.events import Event
 from reconciler.report.style import duration, safe
 from reconciler.status import Health, Phase, Sync
 
 _HERE = Path(__file__).parent
-FRESH = 0.5  # seconds that a page is as good as new
-_AGES = 30.0  # seconds after which the ages on a page are written anew
-_MAX_PAGES = 16
-_MAX_WAITING = 64
-_FAST = 1  # the level of compression: half a megabyte of rows takes 3 ms
+_SLICE = 25  # rows that are made at a stretch: some 4 ms
+_MAX_TEXT = 200  # characters of a search
 
 # The sign and the mood of each word on the three axes; the mood is a class of app.css.
 SIGNS = {
@@ -67,49 +62,31 @@ TABS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """A page, packed. `version` is the board's when it was made."""
-
-    version: int
-    made_at: float
-    etag: str
-    packed: bytes
-
-
-class TooBusy(Exception):
-    """More visitors wait for a page than will ever get one in time."""
-
-
 class Pages:
     """All pages of one server. Belongs to one event loop."""
 
-    def __init__(self, board: Board, now: Callable[[], datetime]) -> None:
-        self.instance = secrets.token_hex(4)
-        self._board, self._now = board, now
+    def __init__(self, board: Board, kept: Kept, now: Callable[[], datetime]) -> None:
+        self._board, self._kept, self._now = board, kept, now
         self._activity = Activity()
         self._sections: dict[str, Section] = {}
         self._rows: dict[str, tuple[tuple[Any, ...], Markup]] = {}
-        self._pages: OrderedDict[tuple[str, ...], Rendered] = OrderedDict()
-        self._one_at_a_time = asyncio.Lock()
-        self._waiting = 0
         board.on_event(self._activity.on_event)
         board.on_pass(self._on_pass)
 
     async def index(self, query: Mapping[str, str], visitor: Visitor) -> Rendered:
-        wanted = Filter.of(query)
-        key = ("index", repr(wanted), query.get("q", "")[:200], repr(visitor))
-        return await self._kept(key, lambda: self._index(wanted, query.get("q", "")[:200], visitor))
+        wanted, text = Filter.of(query), query.get("q", "")[:_MAX_TEXT]
+        key = ("index", repr(wanted), text, repr(visitor))
+        return await self._kept.get(key, lambda: self._index(wanted, text, visitor))
 
     async def details(self, environment: str, name: str, visitor: Visitor) -> Rendered | None:
         """None where there is no such deployment."""
+        key = ("details", environment, name, repr(visitor))
+        known = self._kept.good(key)
         view = self._board.views.get(environment)
-        found = views.details_of(view, name) if view is not None else None
-        if view is None or found is None:
-            return None
-        return await self._kept(
-            ("details", environment, name, repr(visitor)), lambda: self._details(view, found, visitor)
-        )
+        if known is not None or view is None:
+            return known
+        found = views.details_of(view, name)
+        return await self._kept.get(key, lambda: self._details(view, found, visitor)) if found is not None else None
 
     def sections(self) -> list[Section]:
         """Every environment, by name; made anew only where its view is a new one."""
@@ -123,54 +100,25 @@ class Pages:
     def message(self, title: str, text: str, visitor: Visitor) -> str:
         return _template("message.html").render(title=title, text=text, **self._frame(visitor))
 
-    async def _kept(self, key: tuple[str, ...], make: Callable[[], str]) -> Rendered:
-        if self._waiting >= _MAX_WAITING:
-            raise TooBusy
-        self._waiting += 1
-        try:
-            async with self._one_at_a_time:
-                known = self._pages.get(key)
-                if known is not None and self._is_good(known):
-                    self._pages.move_to_end(key)
-                    return known
-                made = self._make(make)
-                self._pages[key] = made
-                while len(self._pages) > _MAX_PAGES:
-                    self._pages.popitem(last=False)
-                await asyncio.sleep(0)  # the loop goes first
-                return made
-        finally:
-            self._waiting -= 1
-
-    def _is_good(self, page: Rendered) -> bool:
-        age = asyncio.get_running_loop().time() - page.made_at
-        return age < FRESH or (page.version == self._board.version and age < _AGES)
-
-    def _make(self, make: Callable[[], str]) -> Rendered:
-        version = self._board.version  # before: what comes meanwhile makes the page old
-        data = make().encode()
-        return Rendered(
-            version=version,
-            made_at=asyncio.get_running_loop().time(),
-            etag=f'W/"{self.instance}-{hashlib.sha256(data).hexdigest()[:16]}"',
-            packed=gzip.compress(data, _FAST, mtime=0),
-        )
-
     def _on_pass(self, _: Pass, view: View) -> None:
         self._activity.on_pass(view)
 
     def _section(self, view: View) -> Section:
+        """A view is a new one at each step of a pass, its plan and state seldom are."""
         known = self._sections.get(view.environment.name)
-        return known if known is not None and known.view is view else views.section_of(view)
+        if known is None or known.view.plan is not view.plan or known.view.applied is not view.applied:
+            return views.section_of(view)
+        return known if known.view is view else replace(known, view=view)
 
-    def _index(self, wanted: Filter, text: str, visitor: Visitor) -> str:
+    async def _index(self, wanted: Filter, text: str, visitor: Visitor) -> str:
         now = self._now()
+        frame = self._frame(visitor)  # before: a page must not say that it is newer than its rows
         sections = self.sections()
         self._forget_rows(sections)
         counted = views.counts(sections)
-        shown = [(section, *self._section_rows(section, wanted, now)) for section in sections]
+        shown = [(section, *await self._section_rows(section, wanted, now)) for section in sections]
         return _template("index.html").render(
-            **self._frame(visitor),
+            **frame,
             now=now,
             wanted=wanted,
             text=text,
@@ -186,18 +134,15 @@ class Pages:
             chosen={"sync": wanted.sync, "health": wanted.health, "op": wanted.operation},
         )
 
-    def _section_rows(self, section: Section, wanted: Filter, now: datetime) -> tuple[Markup, int]:
-        """Rows that the filter leaves out are there and hidden: a script can show them at once."""
+    async def _section_rows(self, section: Section, wanted: Filter, now: datetime) -> tuple[Markup, int]:
+        """What the filter leaves out is not there: a script fetches the page of all rows, which is the same for everybody."""
         happening = self._activity.of(section.view.environment.name)
-        parts, shown = [], 0
-        for row in section.rows:
-            html = self._row(row, happening.get(row.status.address), now)
-            if wanted.keeps(row):
-                shown += 1
-            else:
-                html = Markup("<tr hidden ") + html[4:]
-            parts.append(html)
-        return Markup("").join(parts), shown
+        parts = []
+        for row in filter(wanted.keeps, section.rows):
+            parts.append(self._row(row, happening.get(row.status.address), now))
+            if len(parts) % _SLICE == 0:
+                await asyncio.sleep(0)
+        return Markup("").join(parts), len(parts)
 
     def _row(self, row: Row, event: Event | None, now: datetime) -> Markup:
         key = (row, event, views.age_text(row.status.since, now))
@@ -218,7 +163,7 @@ class Pages:
         if len(self._rows) > len(there):
             self._rows = {address: kept for address, kept in self._rows.items() if address in there}
 
-    def _details(self, view: View, found: Details, visitor: Visitor) -> str:
+    async def _details(self, view: View, found: Details, visitor: Visitor) -> str:
         event = self._activity.of(view.environment.name).get(found.row.status.address)
         return _template("details.html").render(
             **self._frame(visitor),
@@ -237,7 +182,7 @@ class Pages:
             "remote": board.remote,
             "visitor": visitor,
             "version": board.version,
-            "instance": self.instance,
+            "instance": self._kept.instance,
         }
 
 

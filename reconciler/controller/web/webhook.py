@@ -6,7 +6,8 @@ Three ways to prove that it comes from somebody who knows the secret, all over t
     X-Gitlab-Token           GitLab: the secret itself
     X-Reconciler-Signature   anybody: `sha256=` and the HMAC of `TIMESTAMP.BODY`, and X-Reconciler-Timestamp in Unix seconds
 
-The body is never parsed. What was seen before is not listened to again within the window; what comes in bursts is one look.
+The body is never parsed, and never kept either: its signature is reckoned while it arrives. What was seen
+before is not listened to again within the window; what comes in bursts is one look.
 """
 
 from __future__ import annotations
@@ -46,12 +47,27 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """Who signed, and what tells this delivery from others; `once` is False where a delivery cannot be told from another."""
+class Claim:
+    """Who says that they signed, to be held against the body that `hears` it; without a `mac` the head alone has proved it.
+
+    `key` tells this delivery from others, and is None where it cannot be told from another.
+    """
 
     sender: str
-    key: str
-    once: bool = True
+    key: str | None
+    mac: hmac.HMAC | None = None
+
+    def hears(self, part: bytes) -> None:
+        """The next bytes of the body."""
+        if self.mac is not None:
+            self.mac.update(part)
+
+    @property
+    def is_true(self) -> bool:
+        """Once the whole body was heard."""
+        if self.mac is None or self.key is None:
+            return self.mac is None
+        return hmac.compare_digest(self.key.encode(), f"sha256={self.mac.hexdigest()}".encode())
 
 
 class Webhook:
@@ -66,16 +82,19 @@ class Webhook:
     def is_on(self) -> bool:
         return self._secret is not None
 
-    def deliver(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Verdict:
-        """Asks for a look where the delivery is genuine and new. `headers` have names in lower case."""
+    def claim(self, headers: Mapping[str, str], now: datetime) -> Claim | None:
+        """What a delivery's head claims; `headers` have names in lower case."""
+        return claim_of(headers, self._secret, now.timestamp()) if self._secret is not None else None
+
+    def judge(self, claim: Claim | None, now: datetime) -> Verdict:
+        """After the body: asks for a look where the delivery is genuine and new."""
         if self._secret is None:
             return Verdict.OFF
-        proof = prove(headers, body, self._secret, now.timestamp())
-        if proof is None:
+        if claim is None or not claim.is_true:
             return Verdict.UNSIGNED
-        if proof.once and not self._is_new(proof.key, now.timestamp()):
+        if claim.key is not None and not self._is_new(claim.key, now.timestamp()):
             return Verdict.SEEN
-        self._bell.ring(f"webhook from {proof.sender}")
+        self._bell.ring(f"webhook from {claim.sender}")
         return Verdict.ACCEPTED
 
     def close(self) -> None:
@@ -89,25 +108,18 @@ class Webhook:
         return is_new
 
 
-def prove(headers: Mapping[str, str], body: bytes, secret: bytes, now: float) -> Proof | None:
-    """Who signed the delivery; None where nobody did who knows the secret. The first kind of proof that is offered counts."""
+def claim_of(headers: Mapping[str, str], secret: bytes, now: float) -> Claim | None:
+    """None where nobody signed who can know the secret. The first kind of proof that is offered counts."""
     signature, token = headers.get("x-hub-signature-256"), headers.get("x-gitlab-token")
     if signature is not None:
         # GitHub names each delivery, but does not sign the name: the signature itself tells them apart.
-        return Proof(sender="GitHub", key=signature) if _is_signed(signature, body, secret) else None
+        return Claim(sender="GitHub", key=signature, mac=hmac.new(secret, digestmod=hashlib.sha256))
     if token is not None:
-        return Proof(sender="GitLab", key="", once=False) if hmac.compare_digest(token.encode(), secret) else None
+        return Claim(sender="GitLab", key=None) if hmac.compare_digest(token.encode(), secret) else None
     signature, at = headers.get("x-reconciler-signature", ""), headers.get("x-reconciler-timestamp", "")
     if not (at.isascii() and at.isdecimal() and len(at) <= 12 and abs(int(at) - now) <= WINDOW):  # noqa: PLR2004 - digits of a time
         return None
-    return (
-        Proof(sender="its sender", key=signature) if _is_signed(signature, f"{at}.".encode() + body, secret) else None
-    )
-
-
-def _is_signed(signature: str, message: bytes, secret: bytes) -> bool:
-    wanted = f"sha256={hmac.new(secret, message, hashlib.sha256).hexdigest()}"
-    return hmac.compare_digest(signature.encode(), wanted.encode())
+    return Claim(sender="its sender", key=signature, mac=hmac.new(secret, f"{at}.".encode(), hashlib.sha256))
 
 
 class Bell:

@@ -53,13 +53,16 @@
     for (const one of tabs()) {
       if (one.dataset.show === want.show) one.setAttribute("aria-current", "true");
       else one.removeAttribute("aria-current");
+      one.href = address({ show: one.dataset.show });
     }
     return matches;
   }
 
-  function address() {
+  function address(other = {}) {
     const query = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) if (value) query.set(name, value);
+    for (const [name, value] of Object.entries({ ...Object.fromEntries(new FormData(form)), ...other })) {
+      if (value) query.set(name, value);
+    }
     const text = query.toString();
     return text ? `/?${text}` : "/";
   }
@@ -228,14 +231,18 @@
         if (old && !same(old, fresh)) put(old, fresh);
       }
     }
-    const bar = page.getElementById("tabs");
-    if (bar && !same(document.getElementById("tabs"), bar)) put(document.getElementById("tabs"), bar);
+    for (const fresh of page.querySelectorAll("#tabs a")) {
+      const tab = tabs().find((one) => one.dataset.show === fresh.dataset.show);
+      tab.className = fresh.className;
+      tab.querySelector("b").textContent = fresh.querySelector("b").textContent;
+    }
     document.title = page.title;
     here.dataset.version = next.dataset.version;
     here.dataset.instance = next.dataset.instance;
     filter();
     tick();
-    told(changes);
+    if (whole) told(changes);
+    whole = true;
   }
 
   function told(changes) {
@@ -245,13 +252,17 @@
     if (few.length) say(few.map((row) => `${row.dataset.key}: ${row.dataset.health}, ${row.dataset.op}`).join(". "));
   }
 
+  // A page that was asked for with a filter has the rows that it lets through; the page without one has all of them, and is
+  // the same for everybody, so that the server makes it once.
+  const path = form ? "/" : location.pathname;
+  let whole = !form || location.search === "";
   let asking = false;
   let again = 0;
   async function fetchNow() {
     if (asking) return;
     asking = true;
     try {
-      const response = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
+      const response = await fetch(path, { headers: { accept: "text/html" } });
       clockOf(response);
       if (response.redirected) return location.reload(); // the session is over
       if (!response.ok && response.status !== 404) throw new Error(String(response.status));
@@ -266,7 +277,7 @@
   function heard(news) {
     const here = document.getElementById("live").dataset;
     connected("live", "live");
-    if (here.instance === news.instance && Number(here.version) >= news.version) return;
+    if (whole && here.instance === news.instance && Number(here.version) >= news.version) return;
     clearTimeout(again);
     fetchNow().then(() => {
       // A page may be half a second older than the news.
@@ -300,7 +311,8 @@
   }
 
   window.addEventListener("pageshow", (event) => event.persisted && location.reload());
-  filter();
+  if (whole) filter();
+  else fetchNow();
   tick();
   listen();
 })();
