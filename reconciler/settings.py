@@ -7,6 +7,7 @@ is read by `wiring` and yields to what stands here.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Settings:
     `root` is the folder of the project; `project` the project file, which need not exist unless it was named
     (`project_named`). `host` and `state` override the project file. `environ` is for key references and proxies; it is
     never shown. `checkout` is the top of the repository where CI says it, `step_summary` the file that GitHub shows on a
-    job's page.
+    job's page, `files_url` where the forge shows files: /COMMIT/PATH follows.
     """
 
     root: Path
@@ -76,6 +77,7 @@ class Settings:
     environ: Mapping[str, str] = field(repr=False)
     checkout: Path | None = None
     step_summary: Path | None = None
+    files_url: str | None = None
 
 
 # Where CI systems say which run this is, each with the variable that holds its address.
@@ -86,7 +88,7 @@ def settle(flags: Flags, environ: Mapping[str, str] | None = None) -> Settings:
     """Raises UsageError for a folder that is not there or a word that no setting knows."""
     env = dict(os.environ if environ is None else environ)
     root = Path(flags.directory or env.get("RECONCILER_DIR") or ".")
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         raise UsageError(f"{root} is not a folder.", next_step="Name the project's folder with -C DIR.")
     named = flags.project or env.get("RECONCILER_PROJECT")
     return Settings(
@@ -106,6 +108,7 @@ def settle(flags: Flags, environ: Mapping[str, str] | None = None) -> Settings:
         environ=env,
         checkout=_path(env.get("GITHUB_WORKSPACE") or env.get("CI_PROJECT_DIR")),
         step_summary=_path(env.get("GITHUB_STEP_SUMMARY")),
+        files_url=_files_url(env),
     )
 
 
@@ -152,6 +155,16 @@ def _ci_url(env: Mapping[str, str]) -> str | None:
     if all(env.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")):
         return f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['GITHUB_RUN_ID']}"
     return next((env[name] for name in _CI_ADDRESSES if env.get(name)), None)
+
+
+def _files_url(env: Mapping[str, str]) -> str | None:
+    """Where the forge of this job shows files: `/COMMIT/PATH#LLINE` follows. None where that is not known, or not http."""
+    if all(env.get(name) for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")):
+        is_gitea = env.get("GITEA_ACTIONS") or env.get("FORGEJO_ACTIONS")  # which set GITHUB_*, too
+        url = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/{'src/commit' if is_gitea else 'blob'}"
+    else:
+        url = f"{env.get('CI_PROJECT_URL', '')}/-/blob"
+    return url if re.fullmatch(r"https?://[A-Za-z0-9._~:/%-]+", url) else None
 
 
 def _user(env: Mapping[str, str]) -> str:

@@ -48,7 +48,7 @@ def made(name: str) -> dict[str, str]:
     """Everything that a forge is given, by file name."""
     diagnostics, files, plans = findings_of(name)
     findings = (*of_diagnostics(diagnostics), *of_plans(plans))
-    comment = "\n".join(plan_markdown(plans)) if plans else refusal_markdown("The manifests have errors.", diagnostics)
+    comment = "\n".join(plan_markdown(plans)) if plans else refusal_markdown((), diagnostics)
     return {
         "ci/comment.md": comment,
         "ci/github.txt": workflow_commands(findings),

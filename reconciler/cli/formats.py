@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from reconciler import __version__
 from reconciler.cli.session import Session, dumps
-from reconciler.diagnostics import Diagnostic
+from reconciler.diagnostics import Diagnostic, Position
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:  # who validates has no plan
     from reconciler.model.plan import Plan
     from reconciler.plan.causes import Causes
     from reconciler.report.findings import Finding
+    from reconciler.report.markdown import Link
 
 FORGES = ("github", "gitlab", "junit", "sarif")
 
@@ -56,7 +59,7 @@ def show_plans(
 
         session.show_value(plans_json(plans, causes), output)
     elif output == "markdown":
-        session.show(comments(plans, causes))
+        session.show(comments(session, plans, causes))
     elif output == "junit":
         from reconciler.report.junit import plans_junit
 
@@ -69,15 +72,31 @@ def show_plans(
             from reconciler.report.github import SUMMARY_LIMIT
             from reconciler.report.markdown import plan_summary
 
-            _summarize(session, plan_summary(plans, _by_environment(causes), limit=SUMMARY_LIMIT))
+            links = _links(session, plans)
+            _summarize(session, plan_summary(plans, _by_environment(causes), link=links, limit=SUMMARY_LIMIT))
             _show_findings(session, output, _findings(plans, causes))
 
 
-def comments(plans: Sequence[Plan], causes: Sequence[Causes]) -> str:
+def show_refusal(session: Session, output: str, error: ReconcilerError, comment: str) -> None:
+    """Why there is no plan, for a forge, where it is no mistake in a file; `comment` says it on the job's page."""
+    from reconciler.report.findings import of_refusal
+
+    finding = of_refusal(" ".join([str(error), *error.details, error.next_step]))
+    if output == "junit":
+        from reconciler.report.junit import findings_junit
+
+        session.show(findings_junit("reconciler plan", [finding]))
+        return
+    if output == "github":
+        _summarize(session, comment)
+    _show_findings(session, output, [finding])
+
+
+def comments(session: Session, plans: Sequence[Plan], causes: Sequence[Causes]) -> str:
     """All comments after one another; each begins with a line that only a marker has."""
     from reconciler.report.markdown import plan_markdown
 
-    return "\n".join(plan_markdown(plans, _by_environment(causes)))
+    return "\n".join(plan_markdown(plans, _by_environment(causes), link=_links(session, plans)))
 
 
 def json_text(value: Mapping[str, object]) -> bytes:
@@ -121,6 +140,24 @@ def _show_findings(session: Session, output: str, findings: Iterable[Finding]) -
         from reconciler.report.sarif import sarif
 
         session.show_value(sarif(found, version=__version__, elsewhere=elsewhere), "json")
+
+
+def _links(session: Session, plans: Sequence[Plan]) -> dict[str, Link]:
+    """How the forge shows the lines of what was planned; not of what it has no commit of."""
+    shown = session.settings.files_url
+    if shown is None:
+        return {}
+    folder = _folder(session)
+    return {
+        plan.environment: partial(_link, f"{shown}/{plan.commit}", folder)
+        for plan in plans
+        if plan.commit and not plan.dirty
+    }
+
+
+def _link(commit: str, folder: str, place: Position) -> str:
+    path = "/".join(filter(None, (folder, place.file)))
+    return f"{commit}/{quote(path, errors='surrogateescape')}#L{place.line}"
 
 
 def _folder(session: Session) -> str:

@@ -10,11 +10,11 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.files import write_file
-from reconciler.cli.formats import FORGES, comments, json_text, show_diagnostics, show_plans
+from reconciler.cli.formats import FORGES, comments, json_text, show_diagnostics, show_plans, show_refusal
 from reconciler.cli.options import Command, environments_option, examples, output_option, selection_options
 from reconciler.cli.planning import Allowed, Project, compare, plan_all, read_project, signed_commit
 from reconciler.cli.session import Session, labels_of
-from reconciler.errors import GuardError, InvalidInput, UsageError
+from reconciler.errors import GuardError, InvalidInput, StateError, UsageError
 from reconciler.model.plan import Plan
 from reconciler.plan.build import Choices
 from reconciler.plan.causes import Causes
@@ -33,6 +33,15 @@ class Files:
     out: Path | None
     json: Path | None
     markdown: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commits:
+    """What is planned, and since when; None means the checkout, and nothing to compare with."""
+
+    ref: str | None
+    base: str | None
+    signed: bool
 
 
 @click.command(
@@ -93,21 +102,31 @@ def plan(  # one parameter an option
         raise UsageError(f"--fail-on {RIDE_ALONG} needs to know since when.", next_step="Add --base, as origin/main.")
     files = Files(out=out, json=json_into, markdown=markdown_into)
     selection = Selection(globs=globs, labels=labels_of(labels))
-    try:
-        project = _project(session, environments, ref, signed=require_signed)
-    except InvalidInput as error:
-        return _refused(session, output, files, error)
     choices = Choices(selection=selection, allow_mass_change=allow_mass_change)
-    planned = plan_all(project, environments, choices, Allowed(init_state=init_state, rebind=rebind))
-    plans = [one.plan for one in planned]
-    compared = compare(project, planned, _base(session, base, ref or "HEAD")) if base is not None else ()
-    _write(files, plans, compared)
+    commits = Commits(ref=ref, base=base, signed=require_signed)
+    allowed = Allowed(init_state=init_state, rebind=rebind)
+    try:
+        plans, compared = _plans(session, environments, commits, choices, allowed)
+    except (InvalidInput, StateError, GuardError) as error:
+        return _refused(session, output, files, error)
+    _write(session, files, plans, compared)
     show_plans(session, output, plans, compared, verbose=verbose)
     if out is not None:
         session.say(f"The plan is in {out}. Apply exactly this with: reconciler apply --plan {out}")
     if fail_on:
         _refuse_riding(compared)
     return CHANGES if detailed_exitcode and any(not one.is_empty for one in plans) else 0
+
+
+def _plans(
+    session: Session, environments: tuple[str, ...], commits: Commits, choices: Choices, allowed: Allowed
+) -> tuple[list[Plan], Sequence[Causes]]:
+    project = _project(session, environments, commits.ref, signed=commits.signed)
+    planned = plan_all(project, environments, choices, allowed)
+    plans = [one.plan for one in planned]
+    if commits.base is None:
+        return plans, ()
+    return plans, compare(project, planned, _base(session, commits.base, commits.ref or "HEAD"))
 
 
 def _project(session: Session, environments: tuple[str, ...], ref: str | None, *, signed: bool) -> Project:
@@ -130,7 +149,7 @@ def _base(session: Session, base: str, head: str) -> wiring.Base:
     return found
 
 
-def _write(files: Files, plans: Sequence[Plan], compared: Sequence[Causes]) -> None:
+def _write(session: Session, files: Files, plans: Sequence[Plan], compared: Sequence[Causes]) -> None:
     if files.out is not None:
         if len(plans) != 1:
             raise UsageError("--out writes the plan of one environment.", next_step="Name it with -e ENV.")
@@ -138,24 +157,29 @@ def _write(files: Files, plans: Sequence[Plan], compared: Sequence[Causes]) -> N
     if files.json is not None:
         write_file(files.json, json_text(plans_json(plans, compared)))
     if files.markdown is not None:
-        write_file(files.markdown, comments(plans, compared).encode())
+        write_file(files.markdown, comments(session, plans, compared).encode())
 
 
-def _refused(session: Session, output: str, files: Files, error: InvalidInput) -> int:
-    """No plan: what reads the other formats learns from them why. Raises the error where words say it all."""
+def _refused(session: Session, output: str, files: Files, error: InvalidInput | StateError | GuardError) -> int:
+    """No plan: what reads the other formats learns from them why, so that no outdated comment stays. Raises the error where
+    words say it all.
+    """
     from reconciler.report.diagnostics import diagnostics_json
     from reconciler.report.markdown import refusal_markdown
 
-    comment = refusal_markdown(str(error), error.diagnostics)
+    diagnostics = error.diagnostics if isinstance(error, InvalidInput) else ()
+    comment = refusal_markdown([str(error), *error.details, error.next_step], diagnostics)
     if files.markdown is not None:
         write_file(files.markdown, comment.encode())
-    if files.json is not None:
-        write_file(files.json, json_text(diagnostics_json(error.diagnostics)))
+    if files.json is not None and diagnostics:
+        write_file(files.json, json_text(diagnostics_json(diagnostics)))
     if output == "markdown":
         session.show(comment)
-    if output not in FORGES or not error.diagnostics:
+    if not diagnostics and output in FORGES:
+        show_refusal(session, output, error, comment)
+    if not diagnostics or output not in FORGES:
         raise error
-    show_diagnostics(session, output, error.diagnostics, {})
+    show_diagnostics(session, output, diagnostics, {})
     return error.exit_code
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.plan import Action, Change, Plan, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Causes:
-    """Addresses of one environment, sorted. `undone` are those that the base would change and the change under review leaves.
+    """Addresses of one environment, sorted. `undone` are those that the base would change and the change under review leaves;
+    `orphaned` those that run without a manifest because of it.
 
     `base` says what was compared with, as it was named, and `commit` which commit that is. `unread` is True when the base
     has errors: what it says of their manifests is not known, so they count as caused.
@@ -25,6 +26,7 @@ class Causes:
     caused: tuple[str, ...] = ()
     riding: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
+    orphaned: tuple[str, ...] = ()
     unread: bool = False
 
 
@@ -37,8 +39,12 @@ def causes(head: Plan, before: Plan | None, *, base: str, commit: str, unread: b
     pending = [change for change in head.changes if _does_something(change)]
     riding = [change.address for change in pending if _is_same(change, known.get(change.address))]
     caused = sorted({change.address for change in pending} - set(riding))
-    quiet = {change.address for change in head.changes if not _does_something(change)}
-    undone = [address for address, change in known.items() if address in quiet and _does_something(change)]
+    here = {change.address: _does_something(change) for change in head.changes}
+    selects = bool(head.globs or head.labels)  # then what is not there is only not selected
+    undone = [address for address, one in known.items() if _does_something(one) and not here.get(address, selects)]
+    orphaned = [
+        change.address for change in head.changes if _is_orphan(change) and not _is_orphan(known.get(change.address))
+    ]
     return Causes(
         environment=head.environment,
         base=base,
@@ -46,6 +52,7 @@ def causes(head: Plan, before: Plan | None, *, base: str, commit: str, unread: b
         caused=tuple(caused),
         riding=tuple(riding),
         undone=tuple(sorted(undone)),
+        orphaned=tuple(sorted(orphaned)),
         unread=unread,
     )
 
@@ -53,6 +60,10 @@ def causes(head: Plan, before: Plan | None, *, base: str, commit: str, unread: b
 def _does_something(change: Change) -> bool:
     """Following a job changes nothing: it runs whatever is merged."""
     return change.action not in {Action.NONE, Action.FOLLOW}
+
+
+def _is_orphan(change: Change | None) -> bool:
+    return change is not None and change.reason in {Reason.ORPHAN, Reason.PROTECTED}
 
 
 def _is_same(change: Change, before: Change | None) -> bool:

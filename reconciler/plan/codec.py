@@ -118,6 +118,7 @@ def _causes_schema() -> dict[str, Json]:
         "caused": {**addresses, "description": "Changes that the base does not make."},
         "ridesAlong": {**addresses, "description": "Changes that the base makes too."},
         "undone": {**addresses, "description": "What only the base would change."},
+        "orphaned": {**addresses, "description": "What runs without a manifest, and does not on the base."},
         "baseHasErrors": {"type": "boolean"},
     }
     return {

@@ -11,7 +11,7 @@ from reconciler.report.style import Style, count, safe
 
 
 def causes_text(causes: Sequence[Causes], plans: Iterable[Plan], style: Style) -> str:
-    """A sentence an environment, and a line for each change that rides along or is not to be done any more."""
+    """A sentence an environment, and a line for each that rides along, is not done any more, or is an orphan."""
     by_environment = {plan.environment: plan for plan in plans}
     return "".join(f"{line}\n" for one in causes for line in _lines(one, by_environment[one.environment], style))
 
@@ -26,6 +26,7 @@ def causes_json(causes: Iterable[Causes]) -> list[Json]:
             "caused": list(one.caused),
             "ridesAlong": list(one.riding),
             "undone": list(one.undone),
+            "orphaned": list(one.orphaned),
             "baseHasErrors": one.unread,
         }
         for one in causes
@@ -42,3 +43,5 @@ def _lines(one: Causes, plan: Plan, style: Style) -> Iterator[str]:
         yield f"  {style.paint('rides along', 'yellow')}  {safe(address)}  {why[address]}"
     for address in one.undone:
         yield f"  {style.paint('no longer', 'cyan')}    {safe(address)}"
+    for address in one.orphaned:
+        yield f"  {style.paint('orphaned', 'yellow')}     {safe(address)}  its manifest is gone, it keeps running"

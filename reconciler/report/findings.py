@@ -15,8 +15,9 @@ from reconciler.diagnostics import Diagnostic, Position, Severity
 from reconciler.load.codes import CODES
 from reconciler.model.plan import Action, Change, Plan, Reason
 from reconciler.plan.edges import UNSATISFIED
-from reconciler.report.style import safe, value_text
+from reconciler.report.style import one_line, safe, value_text
 
+MAX_MESSAGE = 2000  # characters
 MAX_FIELDS = 5  # field changes that a finding names; the plan itself has them all
 
 
@@ -102,7 +103,7 @@ PLAN_RULES: dict[str, Rule] = {
     ),
     "plan/left-alone": Rule(
         title="left alone",
-        meaning="It is not as the manifests say, and stays so: suspended, quarantined or broken.",
+        meaning="It is not as the manifests say, and stays so: suspended, quarantined, rolled back or broken.",
         remedy="`reconciler explain` says what unblocks it.",
     ),
     "plan/orphan": Rule(
@@ -112,6 +113,11 @@ PLAN_RULES: dict[str, Rule] = {
     ),
     "plan/guard": Rule(
         title="guard", meaning="Applying is refused until a person allows it.", remedy="Read the plan, then allow it."
+    ),
+    "plan/refused": Rule(
+        title="no plan",
+        meaning="Nothing can be planned, so nothing is known of what applying would do.",
+        remedy="Do what the message says.",
     ),
     "plan/ride-along": Rule(
         title="rides along",
@@ -126,7 +132,10 @@ RULES: dict[str, Rule] = {
 
 _LEVELS = {Severity.ERROR: Level.ERROR, Severity.WARNING: Level.WARNING}
 _ALARMING = frozenset({Action.UNDEPLOY, Action.HOLD})
+# Not as the manifests say, and left so: a person or a mistake keeps it from being done.
+KEPT_BACK = UNSATISFIED | {Reason.PINNED}
 _ORPHANS = frozenset({Reason.ORPHAN, Reason.PROTECTED})
+_LEFT = _ORPHANS | {Reason.MANIFEST_GONE}
 
 
 def of_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
@@ -141,6 +150,11 @@ def of_diagnostics(diagnostics: Iterable[Diagnostic]) -> tuple[Finding, ...]:
         )
         for one in diagnostics
     )
+
+
+def of_refusal(message: str) -> Finding:
+    """Why nothing can be planned, where no file is to blame."""
+    return Finding(code="plan/refused", level=Level.ERROR, message=one_line(safe(message), MAX_MESSAGE))
 
 
 def of_plans(plans: Sequence[Plan], riding: Collection[str] = ()) -> tuple[Finding, ...]:
@@ -168,7 +182,7 @@ def of_change(change: Change) -> Finding | None:
         return _finding(change, f"plan/{change.action}", _level(change))
     if change.reason in _ORPHANS:
         return _finding(change, "plan/orphan", Level.WARNING)
-    if change.reason in UNSATISFIED:
+    if change.reason in KEPT_BACK:
         return _finding(change, "plan/left-alone", Level.WARNING)
     return None
 
@@ -209,6 +223,7 @@ def _level(change: Change) -> Level:
 def _finding(change: Change, code: str, level: Level) -> Finding:
     what = "left alone" if change.action is Action.NONE else str(change.action)
     parts = [f"{safe(change.address)}: {what}, {safe(change.detail)}"]
+    parts += [f"it was in {safe(gone)}"] if (gone := left_file(change)) else []
     parts += ["the running model restarts"] if change.restarts else []
     shown = change.fields[:MAX_FIELDS]
     parts += [f"{safe(f.path)} {value_text(f.before)} → {value_text(f.after)}" for f in shown]
@@ -217,6 +232,11 @@ def _finding(change: Change, code: str, level: Level) -> Finding:
     return Finding(
         code=code, level=level, message="; ".join(parts), subject=safe(change.address), position=place_of(change)
     )
+
+
+def left_file(change: Change) -> str | None:
+    """The file that a deployment without a manifest was last seen in."""
+    return change.metadata.manifest if change.reason in _LEFT else None
 
 
 def place_of(change: Change) -> Position | None:

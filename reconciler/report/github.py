@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.diagnostics import Diagnostic, errors_in
 from reconciler.report.findings import Finding, Level
-from reconciler.report.markdown import Block, diagnostics_blocks, parts_of
+from reconciler.report.markdown import diagnostics_blocks
+from reconciler.report.paper import Block, parts_of
 from reconciler.report.style import safe
 
 SUMMARY_LIMIT = 1024 * 1024  # bytes of $GITHUB_STEP_SUMMARY that one step may write
@@ -33,7 +34,7 @@ def diagnostics_summary(diagnostics: Sequence[Diagnostic], *, limit: int = SUMMA
 
 
 def _annotation(finding: Finding) -> str:
-    properties = {"title": f"{finding.code} {finding.rule.title}"}
+    properties = {"title": f"{finding.rule.title} ({finding.code})"}
     if finding.position is not None:
         place = finding.position
         properties = {"file": safe(place.file), "line": str(place.line), "col": str(place.column), **properties}

@@ -30,12 +30,17 @@ class _Case:
 
 
 def diagnostics_junit(diagnostics: Sequence[Diagnostic], files: Iterable[str]) -> str:
+    """One suite with one case a file."""
+    return findings_junit("reconciler validate", of_diagnostics(diagnostics), files)
+
+
+def findings_junit(suite: str, findings: Iterable[Finding], files: Iterable[str] = ()) -> str:
     """One suite with one case a file; what has no file belongs to the case `project`."""
     by_file: dict[str, list[Finding]] = defaultdict(list)
-    for finding in of_diagnostics(diagnostics):
+    for finding in findings:
         by_file[finding.position.file if finding.position else "project"].append(finding)
     names = sorted({*files, *by_file})
-    return _document([("reconciler validate", [_file_case(name, by_file[name]) for name in names])])
+    return _document([(suite, [_file_case(name, by_file[name]) for name in names])])
 
 
 def plans_junit(plans: Sequence[Plan]) -> str:

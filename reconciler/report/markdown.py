@@ -10,40 +10,29 @@ Outside text stands in code spans and fences only, where neither Markdown, HTML,
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from textwrap import wrap
+from typing import TypeAlias
 
-from reconciler.diagnostics import Diagnostic
+from reconciler.diagnostics import Diagnostic, Position
 from reconciler.model.plan import Action, Because, Change, FieldChange, Plan, Reason
 from reconciler.plan.causes import Causes
-from reconciler.plan.edges import UNSATISFIED
 from reconciler.report.diagnostics import summary
-from reconciler.report.findings import of_diagnostics, place_of
+from reconciler.report.findings import KEPT_BACK, left_file, of_diagnostics, place_of
+from reconciler.report.paper import MOST_PARTS, Block, code, entities, fenced, parts_of, prose
 from reconciler.report.plan_text import LEFT_ALONE, REPLACE, SYMBOLS, leaves
-from reconciler.report.style import count, one_line, safe, value_text
+from reconciler.report.style import count, safe, value_text
 
 COMMENT_LIMIT = 65_536  # characters of a comment on GitHub; GitLab and Gitea take more
-MOST_PARTS = 20  # comments for one environment; nobody reads more
 MAX_FIELDS = 4  # fields that a row of the table names
-MAX_LINE = 1000  # characters of a line in a fence
-MAX_CODE = 300  # characters of inline code
 OPEN_LINES = 40  # lines of fences that are shown without a click
 MARKER = "<!-- reconciler:plan:"
 MARKER_OF_ALL = "<!-- reconciler:plan -->"
+MAX_SENTENCE = 100  # columns of a sentence in a fence, which does not wrap by itself
 
-_PLAIN = re.compile(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")  # may stand between single backticks, in a table too
-_FENCE = re.compile(r"`{3,}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Lines that may be cut between any two of them; `head` and `foot` then stand around each piece."""
-
-    lines: tuple[str, ...]
-    head: tuple[str, ...] = ()
-    foot: tuple[str, ...] = ()
+Link: TypeAlias = Callable[[Position], str | None]  # the address that shows a place, where a forge has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +73,19 @@ def plan_markdown(
     plans: Sequence[Plan],
     causes: Mapping[str, Causes] | None = None,
     *,
+    link: Mapping[str, Link] | None = None,
     limit: int = COMMENT_LIMIT,
     most: int = MOST_PARTS,
 ) -> tuple[str, ...]:
     """The comments, each with its marker in the first line and at most `limit` bytes long.
 
-    `causes` by environment, where the plan was compared with a base.
+    `causes` by environment, where the plan was compared with a base; `link` by environment, where the forge shows the files.
     """
     return tuple(
         part
         for plan in plans
         for part in parts_of(
-            list(_blocks(plan, (causes or {}).get(plan.environment))),
+            list(_blocks(plan, (causes or {}).get(plan.environment), (link or {}).get(plan.environment, _no_link))),
             limit=limit,
             most=most,
             first=partial(_marked, plan.environment),
@@ -103,16 +93,29 @@ def plan_markdown(
     )
 
 
-def plan_summary(plans: Sequence[Plan], causes: Mapping[str, Causes] | None = None, *, limit: int) -> str:
+def plan_summary(
+    plans: Sequence[Plan],
+    causes: Mapping[str, Causes] | None = None,
+    *,
+    link: Mapping[str, Link] | None = None,
+    limit: int,
+) -> str:
     """Every plan in one text, for a job's summary; each may fill its share of the limit."""
     share = limit // max(1, len(plans))
-    return "\n".join(plan_markdown(plans, causes, limit=share - 1, most=1))
+    return "\n".join(plan_markdown(plans, causes, link=link, limit=share - 1, most=1))
 
 
-def refusal_markdown(message: str, diagnostics: Sequence[Diagnostic], *, limit: int = COMMENT_LIMIT) -> str:
-    """The comment where nothing can be planned: it stands for the plans of all environments."""
-    words = Block(lines=("### Nothing can be planned", "", code(message)))
-    return parts_of([words, *diagnostics_blocks(diagnostics)], limit=limit, most=1, first=lambda _: (MARKER_OF_ALL,))[0]
+def refusal_markdown(
+    words: Sequence[str], diagnostics: Sequence[Diagnostic] = (), *, limit: int = COMMENT_LIMIT
+) -> str:
+    """The comment where nothing can be planned: it stands for the plans of all environments.
+
+    `words` say why where diagnostics do not.
+    """
+    blocks = [Block(lines=("### Nothing can be planned",)), *diagnostics_blocks(diagnostics)]
+    if not diagnostics:
+        blocks.append(fenced([line for text in words for line in _wrapped(safe(text))], "text"))
+    return parts_of(blocks, limit=limit, most=1, first=lambda _: (MARKER_OF_ALL,))[0]
 
 
 def diagnostics_blocks(diagnostics: Sequence[Diagnostic]) -> Iterator[Block]:
@@ -127,101 +130,6 @@ def diagnostics_blocks(diagnostics: Sequence[Diagnostic]) -> Iterator[Block]:
     yield Block(lines=(summary(diagnostics),))
 
 
-def code(text: str, most: int = MAX_CODE) -> str:
-    """Outside text as inline code, fit for a table: nothing in it is read as Markdown or HTML."""
-    text = one_line(safe(text), most)
-    if not text:
-        return ""
-    return f"`{text}`" if _PLAIN.fullmatch(text) else f"<code>{_entities(text)}</code>"
-
-
-def fenced(lines: Iterable[str], language: str, *, fold: str | None = None, title: str | None = None) -> Block:
-    """A fence with more backticks than any of its lines has. `fold` is what to click on, `title` stands above."""
-    kept = tuple(line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…" for line in lines)
-    longest = max((len(run) for line in kept for run in _FENCE.findall(line)), default=2)
-    fence = "`" * (longest + 1)
-    if fold is None:
-        above = (f"**{title}**", "") if title else ()
-        return Block(head=(*above, f"{fence}{language}"), lines=kept, foot=(fence,))
-    opened = ("<details>", f"<summary>{fold}</summary>", "", f"{fence}{language}")
-    return Block(head=opened, lines=kept, foot=(fence, "", "</details>"))
-
-
-def parts_of(
-    blocks: Sequence[Block], *, limit: int, most: int = MOST_PARTS, first: Callable[[int], Sequence[str]] = lambda _: ()
-) -> tuple[str, ...]:
-    """The blocks with a blank line between them, cut into texts of at most `limit` bytes (8 KiB or more).
-
-    `first` gives each text its first lines. Beyond `most` texts the last one says how much is missing.
-    """
-    paper = _Paper(limit=limit, most=most, first=first)
-    for block in blocks:
-        paper.write(block)
-    return paper.texts()
-
-
-class _Paper:
-    """Texts being filled, one line after the other."""
-
-    def __init__(self, *, limit: int, most: int, first: Callable[[int], Sequence[str]]) -> None:
-        self._limit, self._most, self._first = limit - _WORDS, most, first
-        self._texts: list[list[str]] = []
-        self._begun = 0  # lines of the last text that `first` gave
-        self._room = 0
-        self._missing = 0
-        self._turn()
-
-    def write(self, block: Block) -> None:
-        whole = _size(("", *block.head, *block.lines, *block.foot))
-        if self._room < whole <= self._limit:
-            self._turn()
-        is_open = False
-        for line in block.lines:
-            lines = (line,) if is_open else ("", *block.head, line)
-            if _size(lines) + _size(block.foot) > self._room and not self._is_blank:
-                self._put(block.foot if is_open else ())
-                self._turn()
-                lines, is_open = ("", *block.head, line), False
-            if self._missing:
-                self._missing += 1
-            else:
-                self._put(lines)
-                is_open = True
-        self._put(block.foot if is_open else ())
-
-    def texts(self) -> tuple[str, ...]:
-        if self._missing:
-            words = f"**Cut here: {count(self._missing - 1, 'more line')}.** `reconciler plan` prints everything."
-            self._texts[-1] += ["", words]
-        return tuple("\n".join(lines) + "\n" for lines in self._texts)
-
-    @property
-    def _is_blank(self) -> bool:
-        return len(self._texts[-1]) == self._begun
-
-    def _put(self, lines: Sequence[str]) -> None:
-        lines = lines[1:] if lines and not lines[0] and not self._texts[-1] else lines
-        self._texts[-1] += lines
-        self._room -= _size(lines)
-
-    def _turn(self) -> None:
-        """Begin another text; where there are enough already, what follows is only counted."""
-        if len(self._texts) >= self._most:
-            self._missing = self._missing or 1
-            return
-        self._texts.append([])
-        self._room = self._limit
-        self._put(self._first(len(self._texts)))
-        self._begun = len(self._texts[-1])
-
-
-_WORDS = 100  # bytes kept for the words at a cut
-
-
-def _size(lines: Iterable[str]) -> int:
-    return sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
-
-
 def _marked(environment: str, number: int) -> tuple[str, ...]:
     """`<!-- reconciler:plan:production -->`, then `<!-- reconciler:plan:production:2 -->` and so on."""
     if number == 1:
@@ -229,7 +137,11 @@ def _marked(environment: str, number: int) -> tuple[str, ...]:
     return (f"{MARKER}{environment}:{number} -->", f"### {code(environment)}, continued ({number})")
 
 
-def _blocks(plan: Plan, causes: Causes | None) -> Iterator[Block]:
+def _no_link(_: Position) -> None:
+    """Nobody shows it."""
+
+
+def _blocks(plan: Plan, causes: Causes | None, link: Link) -> Iterator[Block]:
     rows = sorted(_rows(plan), key=lambda row: (_RANK[row.kind], row.change.address))
     riding = frozenset(causes.riding) if causes else frozenset()
     own = [row for row in rows if row.change.address not in riding]
@@ -237,26 +149,44 @@ def _blocks(plan: Plan, causes: Causes | None) -> Iterator[Block]:
     yield Block(lines=(f"### {_headline(plan, rows)}",))
     yield Block(lines=tuple(_about(plan, causes, len(others))))
     if plan.guards:
-        refused = [f"{safe(guard.message)} ({guard.code}); {safe(guard.flag)} allows it" for guard in plan.guards]
-        yield fenced(refused, "text", title="Refused until a person allows it:")
-    yield from _section(own)
+        yield fenced(_refusals(plan), "text", title="Refused until a person allows it:")
+    yield from _section(own, link)
     if others:
         yield Block(lines=(f"#### {count(len(others), 'change')} not caused here, applied all the same",))
-        yield from _section(others)
-    if causes and causes.undone:
-        names = ", ".join(code(address) for address in causes.undone)
-        yield Block(lines=(f"No longer to be done because of this: {names}.",))
+        yield from _section(others, link)
+    if causes:
+        yield from _beside(causes)
     if plan.warnings:
         yield fenced(_warnings(plan), "text", title="Runs without a manifest:")
     yield Block(lines=(f"<sub>{_foot(plan)}</sub>",))
 
 
+def _refusals(plan: Plan) -> Iterator[str]:
+    for guard in plan.guards:
+        yield from _wrapped(f"{safe(guard.message)} ({guard.code})")
+        yield from _wrapped(f"  {safe(guard.flag)} allows it")
+
+
+def _beside(causes: Causes) -> Iterator[Block]:
+    """What the change under review does without a call."""
+    for words, addresses in (
+        ("No longer to be done because of this", causes.undone),
+        ("Left without a manifest because of this, and still running", causes.orphaned),
+    ):
+        if addresses:
+            yield Block(lines=(f"{words}: {', '.join(map(code, addresses))}.",))
+
+
 def _warnings(plan: Plan) -> Iterator[str]:
     hints = {c.address: c.hint for c in plan.changes if c.hint and c.reason in {Reason.ORPHAN, Reason.PROTECTED}}
     for warning in plan.warnings:
-        yield safe(warning)
+        yield from _wrapped(safe(warning))
         hint = hints.get(warning.partition(" ")[0])
-        yield from [f"  {safe(hint)}"] if hint else []
+        yield from _wrapped(f"  {safe(hint)}") if hint else []
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, MAX_SENTENCE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _rows(plan: Plan) -> Iterator[_Row]:
@@ -266,7 +196,7 @@ def _rows(plan: Plan) -> Iterator[_Row]:
     for change in plan.changes:
         if change.address in halves:
             continue
-        if change.action is not Action.NONE or change.reason in UNSATISFIED:
+        if change.action is not Action.NONE or change.reason in KEPT_BACK:
             yield _Row(change=change, old=by_address.get(change.replaces or ""))
 
 
@@ -278,7 +208,7 @@ def _headline(plan: Plan, rows: Sequence[_Row]) -> str:
         number = kinds.count(kind)
         parts += [f"{number} {one if number == 1 else several}"] if number else []
     parts = parts or ["Nothing to do"]
-    quiet = [change for change in plan.changes if change.action is Action.NONE and change.reason not in UNSATISFIED]
+    quiet = [change for change in plan.changes if change.action is Action.NONE and change.reason not in KEPT_BACK]
     orphans = sum(change.reason in LEFT_ALONE for change in quiet)
     parts += [count(orphans, "orphan")] if orphans else []
     parts.append(f"{len(quiet) - orphans} unchanged")
@@ -303,11 +233,11 @@ def _about(plan: Plan, causes: Causes | None, riding: int) -> Iterator[str]:
         yield "The base has manifests with errors; what is said of them there is not known."
 
 
-def _section(rows: Sequence[_Row]) -> Iterator[Block]:
+def _section(rows: Sequence[_Row], link: Link) -> Iterator[Block]:
     if not rows:
         return
-    head = ("| | deployment | model | why | where |", "| --- | --- | --- | --- | --- |")
-    yield Block(head=head, lines=tuple(_table_row(row) for row in rows))
+    head = ("| | deployment | where | why |", "| --- | --- | --- | --- |")
+    yield Block(head=head, lines=tuple(_table_row(row, link) for row in rows))
     diffs = [(row, tuple(_diff(row))) for row in rows]
     is_long = sum(len(lines) for _, lines in diffs) > OPEN_LINES
     for row, lines in diffs:
@@ -317,30 +247,33 @@ def _section(rows: Sequence[_Row]) -> Iterator[Block]:
 
 def _fold(row: _Row) -> str:
     """Inside <summary> there is HTML and no Markdown, so no backticks either."""
-    return f"{row.symbol} <code>{_entities(safe(row.change.address))}</code> {row.kind}"
+    return f"{row.symbol} <code>{entities(safe(row.change.address))}</code> {row.kind}"
 
 
-def _entities(text: str) -> str:
-    """For HTML and Markdown at once: whatever could mean something to either is spelled as a number."""
-    return "".join(char if char.isalnum() or char in " /.-" else f"&#{ord(char)};" for char in text)
-
-
-def _table_row(row: _Row) -> str:
+def _table_row(row: _Row, link: Link) -> str:
+    """The place is what a reviewer looks for, so nothing that is wide stands before it: the headline has the environment,
+    the fence the model.
+    """
     change = row.change
-    where = place_of(change)
-    place = code(f"{where.file}:{where.line}") if where else ""
-    model = code(change.model_id)
-    if row.old is not None:
-        model = f"{code(row.old.model_id)} → {model}"
-    kind = f"{row.symbol} **{row.kind}**{', restarts' if change.restarts else ''}"
-    return f"| {kind} | {code(change.address)} | {model} | {_short_why(row)} | {place} |"
+    restarts = ",&nbsp;restarts" if change.restarts else ""
+    kind = f"{row.symbol}&nbsp;**{row.kind}**{restarts}"
+    name = change.address.removeprefix(f"{change.environment}/")
+    return f"| {kind} | {code(name)} | {_where(change, link)} | {_short_why(row)} |"
+
+
+def _where(change: Change, link: Link) -> str:
+    place = place_of(change)
+    if place is None:
+        return f"no longer in {code(gone)}" if (gone := left_file(change)) else ""
+    shown, address = code(f"{place.file}:{place.line}"), link(place)
+    return f"[{shown}]({address})" if address else shown
 
 
 def _short_why(row: _Row) -> str:
     """The fields that differ, where that is the reason; the fence below has it all."""
     fields = row.change.fields
     if row.old is not None or row.change.reason is not Reason.BODY_CHANGED or not fields:
-        return code(_order(row) if row.old is not None else row.change.detail)
+        return prose(_order(row) if row.old is not None else row.change.detail)
     names = ", ".join(code(field.path) for field in fields[:MAX_FIELDS])
     return names if len(fields) <= MAX_FIELDS else f"{names} and {len(fields) - MAX_FIELDS} more"
 
@@ -362,18 +295,28 @@ def _order(row: _Row) -> str:
 def _diff(row: _Row) -> Iterator[str]:
     """The lines of a change's fence: `-` before, `+` after, what else is to know behind `#`."""
     change = row.change
-    yield f"@@ {safe(change.address)}: {row.kind} @@"
+    yield f"@@ {safe(change.address)}: {row.kind} @@{'' if _shows_model(row) else f' {safe(change.model_id)}'}"
     for note in _notes(row):
         yield f"# {note}"
     if change.fields:
         for field in change.fields:
             yield from _field(field)
-    elif change.action is Action.DEPLOY and change.body is not None:
+    elif _is_new(change):
         yield f"+ modelId: {value_text(change.model_id)}"
-        for path, value in leaves("", json.loads(change.body)):
+        for path, value in leaves("", json.loads(change.body or "{}")):
             yield f"+ {safe(path)}: {value_text(value)}"
     elif change.action is Action.UNDEPLOY:
         yield f"- modelId: {value_text(change.model_id)}"
+
+
+def _shows_model(row: _Row) -> bool:
+    """Whether the lines themselves say which model it is."""
+    change = row.change
+    return row.old is not None or change.action is Action.UNDEPLOY or (_is_new(change) and not change.fields)
+
+
+def _is_new(change: Change) -> bool:
+    return change.action is Action.DEPLOY and change.body is not None
 
 
 def _notes(row: _Row) -> Iterator[str]:
@@ -404,5 +347,8 @@ def _field(field: FieldChange) -> Iterator[str]:
 
 
 def _foot(plan: Plan) -> str:
-    changes = any(change.action.sends for change in plan.changes)
-    return "Done when it is merged and `reconciler apply` runs." if changes else "Nothing is sent to the platform."
+    if not any(change.action.sends for change in plan.changes):
+        return "Nothing is sent to the platform."
+    if plan.guards:
+        return "`reconciler apply` refuses this until a person allows it."
+    return "Done when it is merged and `reconciler apply` runs."

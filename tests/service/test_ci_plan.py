@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -250,6 +251,64 @@ def test_refused_plan_is_a_comment(repository: ProjectFolder) -> None:
     assert shown.out.startswith("<!-- reconciler:plan -->\n\n### Nothing can be planned")
     assert "`manifests/a.yaml:8:" in shown.out
     assert "RC304" in shown.err
+
+
+def test_no_state_is_told_in_every_format(repository: ProjectFolder) -> None:
+    """Where there is no state, or no signature, the comment and every report say so: no outdated one stays."""
+    arguments = ("plan", "--state", str(repository.root.parent / "nowhere"), "-o")
+    path = repository.root.parent / "plan.md"
+    shown = repository.run(*arguments, "markdown", "--markdown-into", str(path)).ended(6)
+    assert path.read_text() == shown.out
+    assert shown.out.startswith("<!-- reconciler:plan -->\n\n### Nothing can be planned\n\n```text\nThere is no state")
+    assert "There is no state for production" in shown.err
+    report = repository.run(*arguments, "gitlab").ended(6).json
+    check_code_quality(report)
+    assert [one["check_name"] for one in report] == ["plan/refused"]
+    assert check_junit(repository.run(*arguments, "junit").ended(6).out).attrib["failures"] == "1"
+    assert len(repository.run(*arguments, "sarif").ended(6).json["runs"][0]["results"]) == 1
+    ((command, _, message),) = commands_in(repository.run(*arguments, "github").ended(6).out)
+    assert (command, message.partition(" in ")[0]) == ("error", "There is no state for production")
+    signed = repository.run("plan", "--require-signed", "-o", "markdown").ended(5).out
+    assert "The signature of commit" in signed
+
+
+def test_places_are_links_on_a_forge(repository: ProjectFolder) -> None:
+    """In a job the comment links each place to the planned commit; a checkout with changes has no such commit."""
+    repository.deploy("a", temperature=0.5)
+    name = commit(repository.root)
+    top = str(repository.root.parent)
+    for variables, address in (
+        (
+            {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/models"},
+            "github.com/acme/models/blob",
+        ),
+        ({"CI_PROJECT_URL": "https://gitlab.com/acme/models"}, "gitlab.com/acme/models/-/blob"),
+        (
+            {"GITHUB_SERVER_URL": "https://git.io", "GITHUB_REPOSITORY": "a/b", "GITEA_ACTIONS": "true"},
+            "git.io/a/b/src/commit",
+        ),
+    ):
+        repository.environ = {"GITHUB_WORKSPACE": top, **variables}
+        shown = repository.run("plan", "-o", "markdown").ended(0).out
+        assert re.search(
+            rf"\| \[`manifests/a.yaml:\d+`\]\(https://{address}/{name}/project/manifests/a.yaml#L\d+\) \|", shown
+        )
+    repository.environ = {"CI_PROJECT_URL": "javascript:alert(1)"}
+    assert "](" not in repository.run("plan", "-o", "markdown").ended(0).out
+    repository.environ = {"CI_PROJECT_URL": "https://gitlab.com/acme/models"}
+    repository.deploy("a", temperature=0.6)
+    assert "](" not in repository.run("plan", "-o", "markdown").ended(0).out
+
+
+def test_orphan_of_this_branch(repository: ProjectFolder) -> None:
+    """Taking a manifest away where nothing is pruned is told as this branch's doing."""
+    (repository.root / "manifests/a.yaml").unlink()
+    commit(repository.root)
+    arguments = ("plan", "--base", "main", "-o")
+    (causes,) = repository.run(*arguments, "json").ended(0).json["causes"]
+    assert (causes["caused"], causes["orphaned"]) == ([], ["production/a"])
+    assert "orphaned     production/a  its manifest is gone" in repository.run(*arguments, "text").ended(0).out
+    assert "still running: `production/a`" in repository.run(*arguments, "markdown").ended(0).out
 
 
 def test_validate_json_beside_text(project: ProjectFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -38,9 +39,21 @@ def test_told_apart() -> None:
 
 
 def test_undone() -> None:
-    """What only the base would change is told: the change under review takes it back."""
-    found = compare(plan(a=(Action.NONE, "0")), plan(a=(Action.REDEPLOY, "1"), b=(Action.DEPLOY, "1")))
-    assert (found.caused, found.riding, found.undone) == ((), (), ("e/a",))
+    """What only the base would change is told: the change under review takes it back, manifest and all perhaps."""
+    before = plan(a=(Action.REDEPLOY, "1"), b=(Action.DEPLOY, "1"))
+    found = compare(plan(a=(Action.NONE, "0")), before)
+    assert (found.caused, found.riding, found.undone) == ((), (), ("e/a", "e/b"))
+    selected = replace(plan(a=(Action.NONE, "0")), globs=("a",))
+    assert compare(selected, before).undone == ("e/a",)
+
+
+def test_orphaned() -> None:
+    """A manifest that is taken away where nothing is undeployed is the change's doing; an orphan of before is not."""
+    gone = change("a", Action.NONE, "1", reason=Reason.ORPHAN)
+    other = change("b", Action.NONE, "1", reason=Reason.PROTECTED)
+    head = replace(plan(), changes=(gone, other))
+    found = compare(head, replace(plan(a=(Action.NONE, "1")), changes=(change("a", Action.NONE, "1"), other)))
+    assert (found.orphaned, found.caused) == (("e/a",), ())
 
 
 def test_new_environment() -> None:

@@ -52,7 +52,7 @@ def test_annotation() -> None:
     """An annotation stands on the line of its finding, with code and title."""
     text = workflow_commands(of_diagnostics([wrong(path="spec.topP", value="1.5", allowed="0 to 1")]))
     assert text == (
-        "::error file=manifests/a.yaml,line=6,col=32,title=RC304 out of range::"
+        "::error file=manifests/a.yaml,line=6,col=32,title=out of range (RC304)::"
         "spec.topP: too large; it is 1.5; allowed: 0 to 1\n"
     )
 

@@ -13,9 +13,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from reconciler.diagnostics import Diagnostic, Position
+from reconciler.model.applied import Metadata
 from reconciler.model.plan import Action, Change, FieldChange, Guard, Plan, Reason
 from reconciler.plan.causes import Causes
-from reconciler.report.markdown import COMMENT_LIMIT, code, plan_markdown, plan_summary, refusal_markdown
+from reconciler.report.markdown import COMMENT_LIMIT, plan_markdown, plan_summary, refusal_markdown
+from reconciler.report.paper import code
 
 MARKER = "<!-- reconciler:plan:production -->"
 RENDERER = MarkdownIt("commonmark").enable("table")
@@ -57,6 +59,9 @@ def test_headline() -> None:
     assert headline(text) == "### 2 redeploys, 1 new, 41 unchanged in `production`"
     (text,) = plan_markdown([plan(change("a", Action.NONE, reason=Reason.UNCHANGED))])
     assert headline(text) == "### Nothing to do, 1 unchanged in `production`"
+    kept = (change("a", Action.NONE, reason=Reason.PINNED), change("b", Action.NONE, reason=Reason.ORPHAN))
+    (text,) = plan_markdown([plan(*kept)])
+    assert headline(text) == "### 1 left alone, 1 orphan, 0 unchanged in `production`"
 
 
 def test_marker_is_the_first_line() -> None:
@@ -69,7 +74,7 @@ def test_what_interrupts_comes_first() -> None:
     """Undeploys and restarts stand before what is new, in the table and below it."""
     gone = change("z", Action.UNDEPLOY, reason=Reason.MANIFEST_GONE)
     (text,) = plan_markdown([plan(change("a", Action.DEPLOY), change("m", restarts=True), gone)])
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "production/" in line]
+    rows = [line for line in text.splitlines() if "&nbsp;**" in line]
     assert [re.findall(r"\*\*(.*?)\*\*", row)[0] for row in rows] == ["undeploy", "redeploy", "deploy"]
     assert "restarts" in rows[1]
     assert re.findall(r"@@ production/(\w)", text) == ["z", "m", "a"]
@@ -79,7 +84,8 @@ def test_a_change_in_full() -> None:
     """The table names the place and the fields, the fence the values before and after with their lines."""
     fields = (field("deviceType", "g5.xlarge", "g5.12xlarge"), field("scalingParameters.minReplicas", 1, None, 9))
     (text,) = plan_markdown([plan(change("a", fields=fields))])
-    assert "| `deviceType`, `scalingParameters.minReplicas` | `manifests/a.yaml:4` |" in text
+    assert "| `a` | `manifests/a.yaml:4` | `deviceType`, `scalingParameters.minReplicas` |" in text
+    assert "@@ production/a: redeploy @@ cm-a\n" in text
     assert '- deviceType: "g5.xlarge"\n+ deviceType: "g5.12xlarge"  # manifests/a.yaml:4 (spec)\n' in text
     assert "- scalingParameters.minReplicas: 1  # manifests/a.yaml:9 (spec)\n```" in text
 
@@ -92,20 +98,41 @@ def test_guards_stand_above() -> None:
     assert "--allow-mass-change" in text
 
 
+def test_refused_plans_promise_nothing() -> None:
+    """The last line does not say that merging does what apply will refuse."""
+    guard = Guard(code="massChange", message="m " * 80, flag="--allow-mass-change")
+    (text,) = plan_markdown([plan(change("a"), guards=(guard,))])
+    assert "<sub>`reconciler apply` refuses this until a person allows it.</sub>" in text
+    assert max(map(len, text.splitlines())) <= 110  # sentences in a fence are not wrapped by anybody else
+    (text,) = plan_markdown([plan(change("a"))])
+    assert "<sub>Done when it is merged and `reconciler apply` runs.</sub>" in text
+
+
+def test_places() -> None:
+    """A place is a link where the forge shows it; of what is gone, the file that it was in is named."""
+    metadata = Metadata(manifest="manifests/z.yaml")
+    gone = change("z", Action.UNDEPLOY, reason=Reason.MANIFEST_GONE, position=None, metadata=metadata, detail="a; b")
+    links = {"production": lambda place: f"https://forge/{place.file}#L{place.line}"}
+    (text,) = plan_markdown([plan(change("a"), gone)], link=links)
+    assert "| [`manifests/a.yaml:3`](https://forge/manifests/a.yaml#L3) |" in text
+    assert "| no longer in `manifests/z.yaml` | a; b |" in text
+
+
 def test_what_rides_along_stands_apart() -> None:
     """Changes that the pull request does not cause have a section of their own, and a sentence that counts them."""
     causes = Causes(
         environment="production", base="origin/main", commit="0123456789abcdef", caused=("production/a",),
-        riding=("production/b",), undone=("production/c",),
+        riding=("production/b",), undone=("production/c",), orphaned=("production/d",),
     )  # fmt: skip
     (text,) = plan_markdown([plan(change("a"), change("b", Action.RETRY))], {"production": causes})
     own, _, riding = text.partition("#### 1 change not caused here")
-    assert "`production/a`" in own
-    assert "`production/b`" not in own
-    assert "`production/b`" in riding
+    assert "| `a` |" in own
+    assert "| `b` |" not in own
+    assert "| `b` |" in riding
     assert "**1 of it rides along**" in own
     assert "`origin/main` at `0123456789ab`" in own
     assert "No longer to be done because of this: `production/c`." in riding
+    assert "Left without a manifest because of this, and still running: `production/d`." in riding
 
 
 def test_long_parts_are_folded() -> None:
@@ -150,9 +177,12 @@ def test_summary_is_one_text() -> None:
 def test_refusal() -> None:
     """Where nothing can be planned, one comment stands for all environments and lists why."""
     wrong = Diagnostic(code="RC304", message="too large", position=Position(file="m.yaml", line=2, column=3))
-    text = refusal_markdown("1 error in the manifests", [wrong])
+    text = refusal_markdown(["1 error in the manifests"], [wrong])
     assert text.startswith("<!-- reconciler:plan -->\n")
     assert "| error | `m.yaml:2:3` | `too large` | `RC304` |" in text
+    assert text.count("1 error in") == 1
+    text = refusal_markdown(["There is no state.", "``` Run `reconciler init`."])
+    assert "\n````text\nThere is no state.\n``` Run `reconciler init`.\n````\n" in text
 
 
 HOSTILE = st.one_of(
@@ -185,7 +215,7 @@ def test_outside_text_stays_text(texts: list[str]) -> None:
     )
     tokens = RENDERER.parse(text)
     assert sum(token.type == "tr_open" for token in tokens) == 2
-    assert all(len(row) == 5 for row in _rows(tokens))
+    assert all(len(row) == 4 for row in _rows(tokens))
     for token in _flat(tokens):
         assert token.type not in {"link_open", "image", "em_open", "s_open"}
         if token.type in {"html_block", "html_inline"}:
