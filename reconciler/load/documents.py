@@ -123,4 +123,6 @@ def _names_in(value: Json) -> list[tuple[str, tuple[str, ...]]]:
         return []  # no entry can have such a name: which one is meant cannot be told
     spec = value.get("spec")
     environments = spec.get("environments") if isinstance(spec, dict) else None
-    return [(name, tuple(environments) if isinstance(environments, dict) else ())]
+    # A file that breaks off behind `staging:` has lost the environments below it: then it may be any.
+    whole = isinstance(environments, dict) and all(isinstance(item, dict) for item in environments.values())
+    return [(name, tuple(environments or ()) if whole else ())]

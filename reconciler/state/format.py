@@ -76,8 +76,11 @@ def decode_snapshot(data: bytes, *, where: str) -> Applied:
     start, end = head.span(1)
     if _checksum(data[:start] + _BLANK.encode() + data[end:]) != head[1]:
         raise StateCorrupt(f"{where} is damaged: its checksum does not match what it holds")
-    for step in _STEPS[version - 1 :]:
-        data = step(data)
+    try:
+        for step in _STEPS[version - 1 :]:
+            data = step(data)
+    except (ValueError, RecursionError):
+        raise StateCorrupt(f"{where} is damaged: it is not the JSON that a state file is") from None
     document: SnapshotDocument = _load(SnapshotDocument, data, where)
     misplaced = next((key for key, entry in document.state.entries.items() if entry.model_id != key), None)
     if misplaced is not None:

@@ -164,6 +164,17 @@ def test_what_is_wrong_is_named(before: bytes, after: bytes, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "rest", [b"", b"nonsense\n}\n", b' "state": NaN,\n}\n', b' "state": ' + b"[" * 100_000, b"\xff"]
+)
+def test_garbage_with_a_right_checksum_is_corrupt(version: int, rest: bytes) -> None:
+    """Whatever stands behind a right head is refused with its place, in every version."""
+    head = f'{{\n "checksum": "{public._BLANK}",\n "format": "reconciler/state/v{version}",\n'
+    with pytest.raises(StateCorrupt, match=r"^state\.json is damaged: "):
+        decode_snapshot(_resealed(head.encode() + rest), where=WHERE)
+
+
 def test_half_surrogates_do_not_stop_a_reply() -> None:
     """A reply with half a surrogate pair reaches the log, with a question mark in its place."""
     record = raw("a1", Unknown(reason="said \ud800"), body="body \udfff")

@@ -217,7 +217,9 @@ def test_broken_document_with_a_name() -> None:
     assert made.names() == made.names("production") == ["b"]
 
 
-@pytest.mark.parametrize("environments", [None, 5, {}, {"elsewhere": {}}, {"staging": {}, "elsewhere": {}}])
+@pytest.mark.parametrize(
+    "environments", [None, 5, {}, {"elsewhere": {}}, {"staging": {}, "elsewhere": {}}, {"staging": None}]
+)
 def test_broken_document_that_may_go_anywhere(environments: Any) -> None:
     """A document with errors whose environments cannot be told breaks its name everywhere."""
     document = manifest("a", deviceType="nope", environments=environments)
