@@ -7,15 +7,15 @@ taken, it says so and goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reconciler import wiring
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.resource import KeyReference
 
 if TYPE_CHECKING:
@@ -79,6 +79,17 @@ def serving_options(function: F) -> F:
     for option in reversed(options):
         gathered = option(gathered)
     return gathered  # type: ignore[return-value]
+
+
+def secrets_of(opened: Opened, serving: Serving) -> Iterator[str]:
+    """What the page and the channels are opened with, for the log to leave out. What cannot be read is told where it is used."""
+    references = [serving.token, serving.webhook_secret]
+    for channel in opened.project.notifications:
+        references += [channel.url, channel.secret]
+    for reference in filter(None, references):
+        with suppress(ReconcilerError):
+            secret = wiring.key_reader(reference, opened.settings.root, opened.settings.environ)()
+            yield secret.partition("://")[2] or secret  # the scheme of an address is no secret
 
 
 @asynccontextmanager

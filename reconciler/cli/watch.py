@@ -17,7 +17,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.options import FLAGS, Command, environments_option, examples
-from reconciler.cli.serving import Serving, around, serving_options
+from reconciler.cli.serving import Serving, around, secrets_of, serving_options
 from reconciler.cli.session import Session, now
 from reconciler.errors import Unfinished, UsageError, worst
 from reconciler.model.spelling import seconds_of
@@ -151,7 +151,7 @@ def _begin(ctx: click.Context, choices: _Choices) -> int:
             _init(opened, chosen)
     session.settings = with_log_level(session.settings, ctx.meta.get(FLAGS, {}).get("log_level"))
     opened = replace(opened, settings=session.settings)
-    _set_up_log(opened, chosen)
+    _set_up_log(opened, chosen, choices.serving)
     with _out_in_time(Unfinished.exit_code if choices.once else 0) as count_down:
         return asyncio.run(_Watch(session, opened, choices, count_down).run(chosen))
 
@@ -237,11 +237,11 @@ def _init(opened: Opened, chosen: tuple[Environment, ...]) -> None:
             store.create(empty_state(environment))
 
 
-def _set_up_log(opened: Opened, chosen: tuple[Environment, ...]) -> None:
+def _set_up_log(opened: Opened, chosen: tuple[Environment, ...], serving: Serving) -> None:
     from reconciler.cli.logs import set_up
     from reconciler.errors import AuthenticationError
 
-    settings, secrets = opened.settings, []
+    settings, secrets = opened.settings, list(secrets_of(opened, serving))
     for environment in chosen:
         try:
             secrets.append(wiring.key_reader(environment.api_key, settings.root, settings.environ)())

@@ -87,6 +87,27 @@ def test_everything_around_the_loop(tmp_path: Path) -> None:
     assert "canary" not in "".join(seen)
 
 
+def test_nothing_secret_is_logged(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """What opens the page, the webhook and a channel is taken out of the log, also where the platform quotes it."""
+    secrets = {
+        "PAGE": "canary-of-the-page",
+        "HOOK": "canary-of-the-webhook",
+        "CHAT": "slack://canary-A/canary-B/canary-C",
+        "SIGN": "canary-of-the-signature",
+    }
+    channel = {"name": "ops", "type": "webhook", "url": {"env": "CHAT"}, "secret": {"env": "SIGN"}}
+    project.init(*"abcd")
+    project.write_project({**json.loads((project.root / "reconciler.yaml").read_text()), "notifications": [channel]})
+    platform.plays({"answer": {"status": 400, "message": f"no room: {' '.join(secrets.values())}"}})
+    flags = ("--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0")
+    watch = project.start("watch", *flags, "--token", "env:PAGE", "--webhook-secret", "env:HOOK", **secrets)
+    said = watch.wait_for('"ended": "refused"')
+    watch.signal(signal.SIGTERM)
+    shown = watch.end().ended(0)
+    assert "no room: [redacted]" in said
+    assert "canary" not in shown.out + shown.err
+
+
 def _until(lines: Iterator[str], seen: list[str], **fields: str) -> None:
     """Reads the log up to the line with these fields."""
     for line in lines:
