@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.apply.run import Expected, Run, Work, find_attempt
@@ -386,7 +386,7 @@ class _Call:
             model_type=change.model_type,
             body=change.body,
             digest=change.digest,
-            provenance=_provenance_of(change, context.provenance),
+            provenance=_provenance_of(change, entry, context.provenance),
             epoch=self._run.epoch,
             at=context.now(),
         )
@@ -501,11 +501,13 @@ class _OfOthers:
         return owner is not None and owner != self._attempt
 
 
-def _provenance_of(change: Change, run: Provenance) -> Provenance:
-    """The run's; where an earlier spec is put back, that spec's commit, of which nothing else is known here."""
+def _provenance_of(change: Change, entry: Entry | None, run: Provenance) -> Provenance:
+    """The run's; where an earlier spec is put back, that spec's commit, with what its attempt knows of it."""
     if change.commit is None:
         return run
-    return Provenance(commit=change.commit, actor=run.actor, ci_url=run.ci_url)
+    attempts = entry.attempts if entry is not None else ()
+    known = (one.provenance for one in reversed(attempts) if one.provenance.commit == change.commit)
+    return replace(next(known, Provenance(commit=change.commit)), actor=run.actor, ci_url=run.ci_url)
 
 
 def recovery_line(environment: str, record: Record) -> str:

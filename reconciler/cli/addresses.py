@@ -36,6 +36,8 @@ def split_address(opened: Opened, text: str) -> tuple[str, str]:
     environment, slash, name = text.partition("/")
     if not slash:
         if len(opened.names) != 1:
+            if text in opened.names:
+                raise UsageError(f"{text} is an environment, not a deployment.", next_step=f"Write {text}/NAME.")
             raise UsageError(
                 f"{text!r} does not say which environment.", next_step=f"Write it as {opened.names[0]}/{text}."
             )

@@ -27,7 +27,19 @@ Selected = Sequence[tuple[Applied, Sequence[Entry]]]
 _NARROW = ("ADDRESS", "SYNC", "HEALTH", "OPERATION", "DOCK STATUS ID", "AGE", "COMMIT")
 _WIDE = ("ADDRESS", "MODEL ID", "SYNC", "HEALTH", "OPERATION", "DOCK STATUS ID", "DOCK STATUS")
 _WIDE_REST = ("AGE", "LIVE SINCE (UTC)", "COMMIT", "AUTHOR", "MANIFEST", "NEXT")
-_HISTORY = ("ADDRESS", "STARTED (UTC)", "ATTEMPT", "CALL", "GEN", "ENDED", "DOCK STATUS ID", "TOOK", "COMMIT", "AUTHOR")
+_HISTORY = (
+    "ADDRESS",
+    "STARTED (UTC)",
+    "ATTEMPT",
+    "CALL",
+    "GEN",
+    "ENDED",
+    "DOCK STATUS ID",
+    "TOOK",
+    "COMMIT",
+    "AUTHOR",
+    "BY",
+)
 
 _GOOD = {Sync.SYNCED, Health.HEALTHY, Phase.SUCCEEDED}
 _BAD = {Health.DEGRADED, Health.MISSING, Phase.FAILED}
@@ -171,7 +183,7 @@ def history_text(selected: Selected, style: Style, *, now: datetime) -> str:
         for address, attempt, _ in attempts
         if (error := error_of(attempt)) is not None
     ]
-    text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR"))
+    text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR", "BY"))
     return "\n".join([text, *(["".join(errors)] if errors else [])])
 
 
@@ -206,8 +218,9 @@ def _history_row(address: str, attempt: Attempt, now: datetime, *, is_last: bool
         phase_of(attempt, is_last=is_last),
         _dock_status_id(attempt) or "-",
         duration(((end or now) - attempt.started_at).total_seconds()) + ("" if end else " so far"),
-        _commit(attempt.provenance.commit),
+        _commit(attempt.provenance.commit) + ("+changes" if attempt.provenance.dirty else ""),
         _name_of(attempt.provenance.author),
+        safe(attempt.provenance.actor or "-"),
     )
 
 
@@ -224,7 +237,11 @@ def _attempt(address: str, attempt: Attempt, *, is_last: bool) -> dict[str, Json
         "digest": attempt.digest,
         "commit": attempt.provenance.commit,
         "author": attempt.provenance.author,
+        "committedAt": _json_of(attempt.provenance.committed_at),
+        "branch": attempt.provenance.branch,
         "dirty": attempt.provenance.dirty,
+        "actor": attempt.provenance.actor,
+        "ciUrl": attempt.provenance.ci_url,
         "manifest": attempt.manifest,
         "decidedBy": attempt.decided,
         "error": error_of(attempt),

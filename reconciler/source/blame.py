@@ -1,4 +1,4 @@
-"""Who wrote a line, and what changed a file last, as git knows. `history --values` and `rollback` ask; nothing is fetched.
+"""Who wrote a line, and what changed a file, as git knows. `history --values` and `rollback` ask; nothing is fetched.
 
 Whatever goes wrong, the answer is "not known".
 """
@@ -29,6 +29,15 @@ def last_change(root: Path, path: str, commit: str = "HEAD") -> str | None:
     """The newest commit that changed a file; `path` is relative to the root."""
     answer = Git(root).ask("rev-list", "-1", commit, "--", path)
     return answer.decode().strip() or None if answer else None
+
+
+def changes_since(root: Path, since: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """The commits that changed any of the files after a commit, newest first; nothing where that is not in HEAD's history."""
+    git = Git(root)
+    if git.ask("merge-base", "--is-ancestor", since, "HEAD") is None:
+        return ()
+    answer = git.ask("rev-list", "--no-merges", f"{since}..HEAD", "--", *sorted(set(paths)), timeout=READING)
+    return tuple((answer or b"").decode().split())
 
 
 def blame(root: Path, commit: str, path: str, lines: Iterable[int]) -> dict[int, Written]:

@@ -70,6 +70,38 @@ def test_rollback_deploys_the_earlier_spec_and_keeps_it(
     assert project.entry("alpha")["quarantine"] is None
 
 
+def test_every_commit_since_is_named(committed: tuple[ProjectFolder, str, str], platform: SimulatedPlatform) -> None:
+    """The `git revert` takes back everything that came since the earlier spec, so that the manifest says it again."""
+    project, first, second = committed
+    project.deploy("alpha", temperature=0.7)
+    third = commit(project, "warmer")
+    project.deploy("beta")
+    commit(project, "another")
+    shown = project.run("rollback", "alpha", "--to", "HEAD~3", "--yes", "--allow-mass-change").ended(0)
+    assert (
+        f"2 commits since {first[:12]} changed what it says. To make it last:\n  git revert {third} {second}\n"
+        in shown.err
+    )
+    git(project, "revert", "--no-edit", third, second)
+    changes = project.run("plan", "-o", "json").ended(0).json["plans"][0]["changes"]
+    assert {one["name"]: (one["action"], one["reason"]) for one in changes} == {
+        "alpha": ("none", "unchanged"),
+        "beta": ("deploy", "new"),
+    }
+    assert temperatures(platform) == [1, 0.5, 1]
+
+
+def test_a_rollback_knows_whose_commit_it_is(committed: tuple[ProjectFolder, str, str]) -> None:
+    """The attempt that puts a spec back tells of that spec's commit what its own attempt told."""
+    project, first, _ = committed
+    project.run("rollback", "alpha", "--yes", "--allow-mass-change").ended(0)
+    before, _, back = project.run("history", "alpha", "-o", "json").ended(0).json["attempts"]
+    for fact in ("commit", "author", "committedAt", "branch", "dirty"):
+        assert back[fact] == before[fact], fact
+    assert (back["commit"], back["author"], back["branch"]) == (first, "Ada <a@example.com>", "main")
+    assert back["actor"]
+
+
 def test_retry_lifts_the_pin(committed: tuple[ProjectFolder, str, str], platform: SimulatedPlatform) -> None:
     """A person may send the manifest's spec after all."""
     project, _, _ = committed
