@@ -7,8 +7,8 @@ How it differs from the real platform, or may differ, because the vendor's pages
 - A deploy of a model whose job still runs starts a second job (`whileRunning: conflict` answers 409).
 - Jobs take `jobSeconds` whatever the device; nothing ever lacks capacity. Dock statuses are kept for ever.
 - An undeploy succeeds at once, as in the vendor's sample (`undeploy: job`).
-- Fields and values outside the documentation are refused with 400 (`unknownFields: ignore`). Cross-field rules are not
-  documented, so there are none here.
+- Fields, values and query parameters outside the documentation are refused with 400 (`unknownFields: ignore`). Cross-field rules
+  are not documented, so there are none here.
 - A key is wrong: 401; it lacks the scope: 403. Scopes are called `deploy` and `status`; the real names are not public.
 - Rates are strict sliding windows per key and per dock status id; a call refused by them is not counted. Over them the
   answer is 429 with the documented message (`rateLimitStatus`, `retryAfter`).
@@ -181,6 +181,7 @@ class World:
 
     def _do(self, call: Call, subject: str, request: Request, rule: Rule, now: float) -> Response:
         key = self._check_key(request, Scope.STATUS if call is Call.STATUS else Scope.DEPLOY)
+        self._check_query(request, call)
         if call is Call.STATUS:
             self._check_rate(f"status {subject}", self.behaviour.status_per_minute, self.behaviour.status_per_hour, now)
             return self._tell(subject, rule, now)
@@ -211,6 +212,12 @@ class World:
         if (per_hour and len(calls) >= per_hour) or (per_minute and sum(t > now - 60 for t in calls) >= per_minute):
             raise _Refused(self.behaviour.rate_limit_status, RATE_LIMIT_MESSAGE, "rate limit")
         calls.append(now)
+
+    def _check_query(self, request: Request, call: Call) -> None:
+        known = {"modelType"} if call is Call.DEPLOY else set()
+        unknown = sorted(parse_qs(request.query, keep_blank_values=True).keys() - known)
+        if unknown and self.behaviour.unknown_fields != "ignore":
+            raise _Refused(400, f"Unknown query parameters: {', '.join(unknown)}")
 
     def _check_deploy(self, request: Request) -> dict[str, Any]:
         model_type = parse_qs(request.query, keep_blank_values=True).get("modelType", [])

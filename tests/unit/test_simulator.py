@@ -241,6 +241,19 @@ def test_unknown_fields_may_be_ignored() -> None:
     assert Account(unknown_fields="ignore").deploy(body=body).status == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/models/cm-1/deploy?modelType=openSource&", "/models/cm-1/undeploy?", "/dock-status/ds-1?"]
+)
+def test_unknown_query_parameters(path: str) -> None:
+    """A call with a parameter that is not documented is refused, and does nothing, unless a switch lets it pass."""
+    raw = json.dumps(BODY).encode()
+    for policy, refused in (("refuse", True), ("ignore", False)):
+        account = Account(unknown_fields=policy)
+        answer = account.call("GET" if "status" in path else "POST", f"{path}colour=red", raw, content_type=JSON_TYPE)
+        assert (answer.status == 400 and "colour" in answer.body.decode()) is refused
+        assert not (refused and account.world.jobs)
+
+
 # First deployments and models
 
 
