@@ -79,6 +79,7 @@ ORDERS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
 
 _MARKER = re.compile(r"---(?:\s|\Z)")
 _BEYOND = re.compile(r"(?:%|\.\.\.(?:\s|\Z))")  # directives and document ends: too rare to be worth the trouble
+_BEHIND = re.compile(r"([ \t]+)(#[^\n]*)")
 _GAP = re.compile(r"#[^\n]*")
 
 Path = tuple[str, ...]
@@ -163,7 +164,29 @@ def _pieces(text: str, way: Callable[[str, Any, str], str]) -> Iterator[str]:
             yield f"{lines[begin].rstrip()}\n"
         piece = "".join(f"{line}\n" for line in lines[begin + 1 : end])
         kind = _kind_in(piece)
-        yield way(piece, _root(piece), kind) if kind else piece
+        yield _spaced(way(piece, _root(piece), kind), piece) if kind else piece
+
+
+def _spaced(after: str, before: str) -> str:
+    """Blanks before a comment behind something: one or two, as they were, however long the line has become."""
+    wanted = {comment: min(blanks, 2) for _, blanks, comment in reversed(list(_trailing(before)))}
+    for at, blanks, comment in reversed(list(_trailing(after))):
+        after = f"{after[:at]}{' ' * wanted.get(comment, 2)}{after[at + blanks :]}"
+    return after
+
+
+def _trailing(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each comment behind something on its line: where the blanks before it begin, how many, and what it says."""
+    import yaml
+
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            at = token.end_mark.index
+            found = _BEHIND.match(text, at)
+            if found is not None and text[text.rfind("\n", 0, at) + 1 : at].strip():
+                yield at, len(found[1]), found[2].rstrip()
+    except yaml.YAMLError as error:
+        raise _Unfit from error
 
 
 def _kind_in(piece: str) -> str | None:
@@ -265,10 +288,12 @@ class _Layout:
         lead = self._comments(begin, row, target)
         below = value.start_mark.line
         is_nested = isinstance(value.value, list) and not value.flow_style and row < below < end
+        first = self._moved(row, target - column)
         if is_nested and value.id == "mapping":
-            first = [self._moved(row, target - column)]
-            return [*lead, *first, *self.mapping(value, row + 1, end, target + STEP, (*path, key.value))]
-        return [*lead, *(self._moved(number, target - column) for number in range(row, end))]
+            return [*lead, first, *self.mapping(value, row + 1, end, target + STEP, (*path, key.value))]
+        # A list comes below its key and deeper, with its comments.
+        by = target + STEP - value.start_mark.column if is_nested else target - column
+        return [*lead, first, *(self._moved(number, by) for number in range(row + 1, end))]
 
     def _comments(self, start: int, end: int, target: int) -> list[str]:
         """Comments and blank lines, of which one is enough."""

@@ -31,6 +31,51 @@ def spec(text: str) -> str:
     return fmt(f"{HEAD}spec:\n{text}").removeprefix(f"{HEAD}spec:\n")
 
 
+def test_comments_in_lists_move_with_them() -> None:
+    """A comment above an item or inside one is indented with it; the project's lists are, too."""
+    text = """\
+apiVersion: reconciler/v1
+kind: Project
+manifests:
+# mine
+- a/ # here
+# theirs
+- b/
+notifications:
+- type: slack
+  # the address
+  url: {env: X}
+"""
+    assert (
+        fmt(text)
+        == """\
+apiVersion: reconciler/v1
+kind: Project
+manifests:
+  # mine
+  - a/ # here
+  # theirs
+  - b/
+notifications:
+  - type: slack
+    # the address
+    url: {env: X}
+"""
+    )
+    assert spec("    rollout:\n        dependsOn:\n        - x\n        # then\n        - y\n") == (
+        "  rollout:\n    dependsOn:\n      - x\n      # then\n      - y\n"
+    )
+
+
+def test_blanks_before_comments() -> None:
+    """A comment behind something keeps one blank or two, and has no more, also where its line becomes shorter."""
+    assert spec("  modelId:   cm-1 # one\n") == "  modelId: cm-1 # one\n"
+    assert spec("  modelId: cm-1  # two\n") == "  modelId: cm-1  # two\n"
+    assert spec("  modelId: cm-1      # six\n") == "  modelId: cm-1  # six\n"
+    assert spec("  hyperParameters: { topK:   1,  topP: 1 } # all\n") == "  hyperParameters: {topP: 1, topK: 1} # all\n"
+    assert spec('  name: "a   # b"   # c\n  modelId: x\n') == '  modelId: x\n  name: "a   # b"  # c\n'
+
+
 def test_order_and_indentation() -> None:
     """Keys come in the order of the documentation, two blanks a level, lists below their key and indented."""
     text = """\
