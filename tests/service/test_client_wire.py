@@ -393,12 +393,25 @@ def test_broken_replies_are_unknown(raw: bytes) -> None:
     assert isinstance(classify(sent, operation=Operation.DEPLOY), Unknown), sent
 
 
-def _endless(head: bytes, piece: bytes) -> Behaviour:
+@pytest.mark.parametrize("head", [b"%s 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n%s\r\n\r\n"])
+def test_a_broken_reply_does_not_give_the_key_away(head: bytes) -> None:
+    """What the network's library quotes of a reply that it cannot read does not hold the key."""
+    sent, _ = deploy_to(answering(head % KEY.encode()))
+    assert isinstance(sent, NoReply)
+    assert KEY not in sent.error
+    assert "[redacted]" in sent.error
+
+
+def _endless(head: bytes, piece: bytes, counter: list[int] | None = None) -> Behaviour:
+    """`counter` gets the length of every piece that could be sent."""
+
     def behave(peer: Peer) -> None:
         peer.read_request()
         peer.send(head)
         while True:
             peer.send(piece)
+            if counter is not None:
+                counter.append(len(piece))
 
     return behave
 
@@ -413,10 +426,12 @@ def _endless(head: bytes, piece: bytes) -> Behaviour:
 )
 def test_an_endless_reply_is_cut(head: bytes, piece: bytes) -> None:
     """Reading stops at one MiB, and the reply says that it is not whole."""
-    with loopback_server(_endless(head, piece)) as server:
+    counter: list[int] = []
+    with loopback_server(_endless(head, piece, counter)) as server:
         sent = with_platform(server, lambda platform: platform.send(DEPLOY, at_once))
     assert isinstance(sent, Reply)
     assert len(sent.body) == MAX_REPLY
+    assert sum(counter) < 32 * MAX_REPLY, "the system's buffers take some of it, and nobody the rest"
     assert sent.error is not None
     assert "larger" in sent.error
     assert isinstance(classify(sent, operation=Operation.DEPLOY), Unknown)

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import AuthenticationError, InvalidInput, ReconcilerError
-from reconciler.platform.api import Aborted, ConnectFailed, NoReply, Reply, Request, deploy_request, undeploy_request
+from reconciler.platform.api import (
+    Aborted,
+    ConnectFailed,
+    NoReply,
+    Reply,
+    Request,
+    deploy_request,
+    dock_status_path,
+    undeploy_request,
+)
 from reconciler.platform.boundary import checked_key, checked_origin, checked_proxy, is_loopback, proxy_for, redacted
 from reconciler.platform.client import HttpPlatform, Timeouts
 from reconciler.simulator.world import World
@@ -70,6 +79,17 @@ def test_an_id_never_becomes_another_call(model_id: str, model_type: str) -> Non
         assert path.split("/")[5:] == [call]
         assert query.count("=") == query.count("modelType=") == (call == "deploy")
         assert not any(char in query for char in "&#;")
+
+
+@given(_HOSTILE)
+def test_an_id_of_the_platform_never_becomes_another_call(dock_status_id: str) -> None:
+    """Whatever the platform calls a dock status, asking about it stays one question with one segment for it."""
+    path = dock_status_path(dock_status_id)
+    assert path.isascii()
+    assert path.isprintable()
+    assert not any(char in path for char in "?#& ")
+    assert path.split("/")[:4] == ["", "api", "public", "dock-status"]
+    assert len(path.split("/")) == 5
 
 
 # Keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,8 +13,10 @@ from reconciler.controller.board import PassEnd
 from reconciler.controller.supervisor import Supervisor
 from reconciler.errors import SourceError
 from reconciler.model.applied import Accepted
-from reconciler.model.records import Allow, Retry, Suspend
+from reconciler.model.records import Allow, RawRecord, Record, Retry, Suspend
 from reconciler.platform.api import ConnectFailed
+from reconciler.state.store import DurabilityLost
+from tests.support.failpoints import Fate, FatedStore
 from tests.support.loops import NAME, Watched, as_person, new_store, some, watch
 from tests.support.simulator import scenario
 from tests.support.virtual_time import run_virtual
@@ -127,6 +130,26 @@ def test_newest_wins() -> None:
         bodies = [line["body"] for line in watched.calls if line["modelId"] == "cm-m000"]
         assert '"temperature":1,' in bodies[-1].replace(" ", "") or '"temperature":1.0' in bodies[-1]
         assert len(bodies) == 3
+
+    watch(story)
+
+
+def test_newest_wins_while_a_call_is_in_flight() -> None:
+    """Of several commits that come while a call waits for its reply only the newest is sent after it."""
+
+    async def story(watched: Watched) -> None:
+        watched.says(scenario({"delay": 40, "match": {"operation": "deploy"}}, job_seconds=5))
+        watched.write("m000")
+        watched.ask()
+        await watched.until(lambda: len(watched.calls) == 1)
+        for temperature in (0.25, 0.5, 0.75):
+            watched.write("m000", temperature)
+            watched.ask()
+            await asyncio.sleep(5)
+        await watched.until(lambda: len(watched.calls) == 2)
+        await watched.until(lambda: watched.view.running is None)
+        assert '"temperature":0.75' in watched.calls[-1]["body"].replace(" ", "")
+        assert len(watched.calls) == 2
 
     watch(story)
 
@@ -400,6 +423,33 @@ def test_job_is_followed_while_there_is_no_source() -> None:
         assert watched.entry("m000").live is not None
 
     watch(after)
+
+
+class _LosingReplies(FatedStore):
+    """The disk does not confirm what comes back from the platform."""
+
+    def append(self, seq: int, records: Sequence[Record]) -> int:
+        if any(isinstance(record, RawRecord) for record in records):
+            raise DurabilityLost("the disk did not confirm it")
+        return super().append(seq, records)
+
+
+def test_a_disk_that_confirms_nothing_ends_it() -> None:
+    """After a sync that failed this process sends nothing more: it ends, and says why."""
+
+    async def story(watched: Watched) -> None:
+        watched.stores[NAME] = _LosingReplies(watched.stores[NAME], Fate())
+        for name in some(6):
+            watched.write(name)
+        watched.ask()
+        await watched.passes(1)
+        await watched.stop.sleep(HOUR)
+        assert watched.stop.requested
+        assert watched.supervisor is not None
+        assert isinstance(watched.supervisor.fatal, DurabilityLost)
+        assert len(watched.calls) == 4
+
+    watch(story)
 
 
 def test_suspension_holds_until_it_lapses() -> None:

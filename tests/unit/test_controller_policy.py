@@ -172,6 +172,16 @@ def test_pause_holds_all_sends() -> None:
     assert judged((change("a", Action.DEPLOY),), pause=Pause(until=NOW, why="down")).held_up is None
 
 
+def test_a_refused_key_holds_all_sends() -> None:
+    """A key that was refused for one deployment is refused for all, as the state remembers after a restart."""
+    refused = NotProcessed(kind=RefusalKind.UNAUTHORIZED, message="no", status_code=401)
+    found = judged((change("a"), change("b", Action.DEPLOY)), attempt(refused, minutes(2)))
+    assert [c.action for c in found.plan.changes] == [Action.NONE, Action.NONE]
+    assert found.again_at == NOW + minutes(3)
+    later = judged((change("a"), change("b", Action.DEPLOY)), attempt(refused, minutes(5)))
+    assert [c.action for c in later.plan.changes] == [Action.RETRY, Action.DEPLOY]
+
+
 def test_followed_meanwhile_satisfies_nobody() -> None:
     """The old job of a change that waits is followed, and its success must not let dependants go on."""
     waits = change(job="ds-1", digest="v1:a")

@@ -212,6 +212,21 @@ def test_a_damaged_success_names_a_candidate(known: bool) -> None:
     assert outcome.candidates == (() if known else (ID,))
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"dock-statusId": ID, **TAKEN}, "the reply ended after 60 bytes of its body: EOF"),
+        (f'{{"dock-statusId": "{ID}"}} and more'.encode(), None),
+        (f'<p>"{ID}"</p>'.encode(), None),
+    ],
+)
+def test_a_reply_in_which_anything_is_wrong_is_only_asked_about(body: Any, error: str | None) -> None:
+    """A reply that is not whole although it can be read, or whole and cannot be read, accepts nothing by itself."""
+    outcome = classify(reply(200, body, error=error), operation=Operation.DEPLOY)
+    assert isinstance(outcome, Unknown)
+    assert outcome.candidates == (ID,)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_declared_codes_are_not_processed(operation: Operation) -> None:
     """A code that the operator declares counts as not processed: a 5xx is sent again, a 4xx is not."""

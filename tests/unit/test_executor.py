@@ -426,6 +426,20 @@ def test_entry_moved_since_the_plan() -> None:
     assert set(estate.accepted().values()) == {1}
 
 
+def test_another_version_since_the_plan() -> None:
+    """A plan made before somebody else deployed another version does not put its own in the place of that one."""
+    estate = Estate([resource("a")], platform_says=scenario(job_seconds=0))
+    estate.apply()
+    estate.wanted = [resource("a", temperature=0)]
+    early = estate.plan()
+    estate.wanted = [resource("a", temperature=0.5)]
+    estate.apply()
+    report = estate.apply(early)
+    assert estate.ends(report) == {"a": "skipped"}
+    assert [problem.exit_code for problem in report.problems] == [7]
+    assert len(estate.calls) == 2
+
+
 def test_forgotten_since_the_plan() -> None:
     """A plan about an entry that was forgotten since sends nothing for it."""
     estate = Estate([resource("a")], platform_says=scenario(job_seconds=0))

@@ -156,8 +156,8 @@ def test_retry_after_closes_the_host() -> None:
         job_seconds=0,
     )
     estate = Estate([resource(name) for name in "abcdefgh"], platform_says=told)
-    estate.apply(parallelism=1)
-    starts = [estate.entry(name).attempts[0].started_at for name in "bcdefgh"]
+    estate.apply(parallelism=2)
+    starts = [estate.entry(name).attempts[0].started_at for name in "cdefgh"]  # b left with a
     assert all((start - estate.entry("a").attempts[0].started_at).total_seconds() >= 100 for start in starts)
 
 

@@ -221,6 +221,15 @@ def test_no_encoding_makes_decoding_raise(encoding: str, body: bytes) -> None:
         assert problem.isprintable()
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused(word: str) -> None:
+    """A word that some writers of JSON use for a number makes the whole reply unreadable."""
+    facts = read_body(f'{{"dock-statusId": "ds-1", "percentageComplete": {word}}}'.encode())
+    assert facts.ids == ()
+    assert facts.problem is not None
+    assert word in facts.problem
+
+
 def test_only_useful_headers_are_kept() -> None:
     """Cookies and what else a reply may carry never reach the state; values are harmless."""
     kept = keep_headers(
