@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: soak help env demo test check format lint types imports bench torture race schemas lock wheel wheel-check image clean
+.PHONY: soak help env demo test check format lint types imports bench torture race defects schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -60,6 +60,9 @@ torture: $(STAMP) ## the crash tests in their long form: hours (TORTURE="campaig
 
 race: $(STAMP) ## pipelines that race and die at states elsewhere, in the long form (RACE="kills --store git" for a part of it)
 	$(BIN)/python tools/race.py $(RACE)
+
+defects: $(STAMP) ## seeded defects, each of which some test must notice (DEFECTS="--only redirect" for a part of them)
+	nice $(BIN)/python tools/defects.py $(DEFECTS)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
