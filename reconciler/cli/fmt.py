@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def fmt(ctx: click.Context, paths: tuple[str, ...], *, check: bool, diff: bool) 
     """
     session = Session.of(ctx)
     if STDIN in paths:
-        return _stdin(paths)
+        return _stdin(paths, check=check)
     changed, unchanged = [], 0
     wrong: list[Diagnostic] = []
     sources: dict[str, bytes] = {}
@@ -69,15 +70,17 @@ def fmt(ctx: click.Context, paths: tuple[str, ...], *, check: bool, diff: bool) 
     return InvalidInput.exit_code if wrong or (check and changed) else 0
 
 
-def _stdin(paths: tuple[str, ...]) -> int:
+def _stdin(paths: tuple[str, ...], *, check: bool) -> int:
     if len(paths) != 1:
         raise UsageError(f"{STDIN} stands for standard input, and for nothing beside it.", next_step="See --help.")
     data = sys.stdin.buffer.read()
     _, found = parse(data, "<stdin>")
     if found:
         raise InvalidInput("What was read is not formatted.", diagnostics=found)
-    click.echo(formatted(data), nl=False)
-    return 0
+    after = formatted(data)
+    if not check:
+        click.echo(after, nl=False)
+    return InvalidInput.exit_code if check and after != data else 0
 
 
 def _files(session: Session, paths: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
@@ -97,7 +100,7 @@ def _files(session: Session, paths: tuple[str, ...]) -> Iterator[tuple[Path, str
 
 
 def _below(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         yield path
         return
     for inside in sorted(path.rglob("*")):
@@ -125,4 +128,5 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _conclude(session: Session, changed: int, unchanged: int, *, check: bool) -> None:
     would = "would be formatted" if check else "formatted"
-    session.say(f"{count(changed, 'file')} {would}, {unchanged} unchanged.")
+    how = " `reconciler fmt` does it." if check and changed else ""
+    session.say(f"{count(changed, 'file')} {would}, {unchanged} unchanged.{how}")

@@ -1,13 +1,14 @@
 """What the shell is offered while a name is typed: environments of the project, names and addresses in the state.
 
 Parameters name these functions as their `shell_complete`; they run only while completing. Whatever goes wrong, nothing is
-offered: nobody wants an error message in a half-typed line. Only a state in a folder is looked at; a remote one would make
-the shell wait.
+offered: nobody wants an error message in a half-typed line. A state that is not in a folder would make the shell wait, so the
+names in the manifests stand for those in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -49,20 +50,25 @@ def _known(ctx: click.Context) -> Iterator[tuple[str, str]]:
         opened = wiring.open_project(Session.of(ctx).settings)
     except (ReconcilerError, OSError, ValueError):
         return
-    for name in opened.names:
-        yield name, ""
-        yield from ((name, entry) for entry in _entries(opened, name))
+    yield from ((name, "") for name in opened.names)
+    with suppress(ReconcilerError, OSError, ValueError):
+        is_elsewhere = "://" in opened.project.state or opened.project.state.startswith("git:")
+        yield from _in_manifests(opened) if is_elsewhere else _in_state(opened)
 
 
-def _entries(opened: Opened, environment: str) -> list[str]:
+def _in_state(opened: Opened) -> Iterator[tuple[str, str]]:
     from reconciler import wiring
     from reconciler.state.file import FileStore
 
-    state = opened.project.state
-    if "://" in state or state.startswith("git:"):
-        return []
-    try:
-        applied = wiring.read_applied(FileStore(opened.settings.root / state, environment))
-    except (ReconcilerError, OSError, ValueError):
-        return []
-    return [entry.name for entry in applied.entries.values()]
+    for name in opened.names:
+        with suppress(ReconcilerError, OSError, ValueError):
+            applied = wiring.read_applied(FileStore(opened.settings.root / opened.project.state, name))
+            yield from ((name, entry.name) for entry in applied.entries.values())
+
+
+def _in_manifests(opened: Opened) -> Iterator[tuple[str, str]]:
+    from reconciler import pipeline, wiring
+
+    checked = pipeline.check(wiring.take_snapshot(opened, provenance=False), opened.project)
+    for name, desired in checked.desired.items():
+        yield from ((name, resource.name) for resource in desired.resources)

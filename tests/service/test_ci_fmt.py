@@ -32,7 +32,10 @@ def test_check_then_write(messy: ProjectFolder) -> None:
     path = messy.root / "manifests/a.yaml"
     before = path.read_text()
     shown = messy.run("fmt", "--check").ended(3)
-    assert (shown.out, shown.err) == ("manifests/a.yaml\n", "1 file would be formatted, 1 unchanged.\n")
+    assert (shown.out, shown.err) == (
+        "manifests/a.yaml\n",
+        "1 file would be formatted, 1 unchanged. `reconciler fmt` does it.\n",
+    )
     assert path.read_text() == before
     path.chmod(0o640)
     assert messy.run("fmt").ended(0).out == "manifests/a.yaml\n"
@@ -67,6 +70,11 @@ def test_standard_input(messy: ProjectFolder) -> None:
     command = [sys.executable, "-m", "reconciler", "fmt", "-"]
     done = subprocess.run(command, input=MESSY, capture_output=True, text=True, check=True, env=messy.variables)
     assert done.stdout == NEAT
+    for text, code in ((MESSY, 3), (NEAT, 0)):
+        done = subprocess.run(
+            [*command, "--check"], input=text, capture_output=True, text=True, check=False, env=messy.variables
+        )
+        assert (done.returncode, done.stdout) == (code, "")
     done = subprocess.run(command, input="a: [", capture_output=True, text=True, check=False, env=messy.variables)
     assert (done.returncode, done.stdout) == (3, "")
     assert "<stdin>:2:1: error RC205" in done.stderr
@@ -105,8 +113,22 @@ def test_completion(project: ProjectFolder) -> None:
     assert complete(project, f"reconciler -C {project.root} explain g", RECONCILER_DIR="/") == ["gpt2"]
 
 
+def test_completion_of_a_state_elsewhere(project: ProjectFolder) -> None:
+    """Where the state cannot be had at once, the names in the manifests are offered."""
+    project.configure({"staging": {}})
+    project.deploy("flan-t5", more="environments: {production: {}, staging: {modelId: cm-s}}")
+    project.deploy("gpt2", more="environments: {production: {}}")
+    for state in ("git:reconciler-state", "s3://a-bucket/x", "postgresql://127.0.0.1:9/x"):
+        assert complete(project, "reconciler explain ", RECONCILER_STATE=state) == [
+            "production/flan-t5",
+            "production/gpt2",
+            "staging/flan-t5",
+        ]
+    assert complete(project, "reconciler plan g", RECONCILER_STATE="git:reconciler-state") == ["gpt2"]
+
+
 def test_completion_never_complains(project: ProjectFolder) -> None:
-    """Where there is no project, no state, a broken one or a remote one, nothing is offered and nothing is said."""
+    """Where there is no project, no state, a broken one, or no manifest, nothing is offered and nothing is said."""
     assert complete(project, "reconciler explain ") == []
     project.init("a")
     for name in ("reconciler.yaml", ".reconciler/production/state.json"):
@@ -114,6 +136,7 @@ def test_completion_never_complains(project: ProjectFolder) -> None:
         project.write(name, b"\x00garbage: [")
         assert complete(project, "reconciler explain ") == []
         project.write(name, text)
+    project.write("manifests/a.yaml", b"\x00garbage: [")
     assert complete(project, "reconciler explain ", RECONCILER_STATE="s3://bucket/x") == []
 
 
