@@ -134,8 +134,7 @@ def run(args: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(args=args, prog_name="reconciler", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return 64
+        return _tell_usage(error)
     except click.Abort:
         click.echo("\nAborted; nothing was done.", err=True)
         return 130
@@ -147,6 +146,22 @@ def run(args: list[str] | None = None) -> int:
         discard(sys.stdout)
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    """In click's own words; what they quote may be a branch's or a person's name, where a job made it an argument."""
+    from io import StringIO
+
+    from reconciler.report.style import safe
+
+    said = StringIO()
+    error.show(file=said)
+    text = said.getvalue()
+    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        quoting = click.unstyle(error.message)  # as echo strips it
+        text = text.replace(quoting, safe(quoting))
+    click.echo(text, err=True, nl=False)
+    return 64
 
 
 def _spell_what_the_terminal_cannot() -> None:

@@ -86,14 +86,25 @@ def _columns() -> int:
 
 
 def dumps(value: Any, output: str) -> str:
-    """A JSON value as indented text; keys stay in their order. ASCII only: no string in it can direct a terminal."""
+    """A JSON value as indented text; keys stay in their order. ASCII only, and spelled so that no string in it directs a
+    terminal or a job's runner: no line is broken inside of one, and `##` is never whole.
+    """
     if output == "yaml":
-        import yaml
+        from reconciler.cli.yaml_out import yaml_text
 
-        return str(yaml.safe_dump(value, sort_keys=False, width=100))
+        return yaml_text(value)
     import json
 
-    return json.dumps(value, indent=2)
+    return spelled_safely(json.dumps(value, indent=2))
+
+
+def spelled_safely(text: str) -> str:
+    """The same JSON in ASCII. What is replaced can only stand inside of strings."""
+    import json
+
+    if not text.isascii() or "\x7f" in text:
+        text = "".join(char if " " <= char <= "~" or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    return text.replace("##", "#\\u0023")
 
 
 def now() -> datetime:

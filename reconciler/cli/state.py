@@ -11,7 +11,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.deciding import confirm
 from reconciler.cli.options import Command, environments_option, examples
-from reconciler.cli.session import Session, now
+from reconciler.cli.session import Session, now, spelled_safely
 from reconciler.errors import GuardError, UsageError
 from reconciler.model.applied import Applied, Holder
 from reconciler.model.records import LockEvent, LockRecord, Record
@@ -43,7 +43,8 @@ def show(ctx: click.Context, environments: tuple[str, ...]) -> int:
     session = Session.of(ctx)
     opened = wiring.open_project(session.settings, only=environments)
     environment = opened.environment(_one(opened, environments))
-    session.show(encode_snapshot(wiring.read_applied(wiring.store_for(opened, environment))).decode())
+    applied = wiring.read_applied(wiring.store_for(opened, environment))
+    session.show(spelled_safely(encode_snapshot(applied).decode()))
     return 0
 
 
