@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: soak help env demo test check format lint types imports bench torture race defects schemas lock wheel wheel-check image clean
+.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race defects schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -54,6 +54,12 @@ soak: $(STAMP) ## the loop for hours: storms, checkouts, kills, 2,000 passes ove
 
 bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 	$(BIN)/python tests/bench/run.py
+
+bench-peers: $(STAMP) ## beside octoDNS, Terraform, kubectl and Ansible on work of the same kind, as ratios
+	$(BIN)/python tests/bench/peers.py
+
+compare: $(STAMP) ## the crash judge over a shell script, a Python loop and an Ansible playbook (make bench-peers installs Ansible)
+	PATH="$(abspath .bench/peers/bin):$$PATH" $(BIN)/python tools/compare.py $(COMPARE)
 
 torture: $(STAMP) ## the crash tests in their long form: hours (TORTURE="campaign --runs 1000" for a part of it)
 	$(BIN)/python tools/torture.py $(TORTURE)

@@ -41,7 +41,14 @@ SHELL = Contender(
 LOOP = Contender(name="Python loop with retries", command=(sys.executable, str(HERE / "deploy.py")))
 ANSIBLE = Contender(
     name="Ansible playbook",
-    command=("ansible-playbook", "-i", "localhost,", str(HERE / "deploy.yaml")),
+    command=(
+        "ansible-playbook",
+        "-i",
+        "localhost,",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        str(HERE / "deploy.yaml"),
+    ),
     needs=("ansible-playbook",),
 )
 CONTENDERS = (OURS, SHELL, LOOP, ANSIBLE)
