@@ -443,8 +443,8 @@ def test_a_disk_that_confirms_nothing_ends_it() -> None:
             watched.write(name)
         watched.ask()
         await watched.passes(1)
-        await watched.stop.sleep(HOUR)
-        assert watched.stop.requested
+        await watched.stop.sleep(1)
+        assert watched.stop.requested, "at once, and not when it is tried again"
         assert watched.supervisor is not None
         assert isinstance(watched.supervisor.fatal, DurabilityLost)
         assert len(watched.calls) == 4
