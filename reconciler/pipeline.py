@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.diagnostics import Diagnostic, errors_in, in_order
 from reconciler.errors import InvalidInput
 from reconciler.load import Memo, load, places_in
-from reconciler.load.project import Settled
+from reconciler.load.project import Settled, at_their_lines
 from reconciler.model.resource import Desired, Environment, Locate
 from reconciler.model.snapshot import Snapshot
 from reconciler.resolve import locator, resolve
@@ -53,7 +53,8 @@ def check(snapshot: Snapshot, project: Settled, memo: Memo | None = None) -> Che
     places = places_in(snapshot.files, snapshot.project)
     unread = {d.position.file if d.position else "" for d in snapshot.diagnostics}
     resolved = resolve(loaded, project.environments, memo, places=places, unread=unread)
-    found = (*snapshot.diagnostics, *(d for file in loaded for d in file.diagnostics), *resolved.diagnostics)
+    listed = at_their_lines(snapshot.diagnostics, project, places)
+    found = (*listed, *(d for file in loaded for d in file.diagnostics), *resolved.diagnostics)
     return Checked(
         snapshot=snapshot,
         environments={environment.name: environment for environment in project.environments},

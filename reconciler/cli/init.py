@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from reconciler import wiring
+from reconciler import pipeline, wiring
 from reconciler.cli.files import read_file, write_file
 from reconciler.cli.options import Command, examples
 from reconciler.cli.planning import empty_state
 from reconciler.cli.session import Session
+from reconciler.diagnostics import errors_in
 from reconciler.edit.payload import Payload, read_payload
 from reconciler.edit.templates import EXAMPLE_HOST, SCHEMA, example_text, manifest_text, name_from, project_text
-from reconciler.errors import UsageError
+from reconciler.errors import InvalidInput, UsageError
 from reconciler.load.project import Fallback, load_project
 from reconciler.load.schema import render, schema_of
 from reconciler.model.snapshot import SourceFile
@@ -72,6 +73,8 @@ def init(
             store.create(empty_state(one))
             session.say(f"created  state of {one.name} in {store.location}")
     session.say(_what_next(opened, host))
+    if payloads:
+        _refuse_invalid(opened)
     return 0
 
 
@@ -109,6 +112,18 @@ def _manifests(session: Session, opened: Opened, payloads: list[Payload]) -> Non
     for payload in payloads:
         name = _free_name(str(payload.body.get("name") or payload.model_id), taken)
         _make(session, folder / f"{name}.yaml", manifest_text(name, payload, opened.names))
+
+
+def _refuse_invalid(opened: Opened) -> None:
+    """A deploy call may hold what the schema does not know: better told now than by the next command."""
+    wrong = errors_in(pipeline.check(wiring.take_snapshot(opened, provenance=False), opened.project).diagnostics)
+    if wrong:
+        raise InvalidInput(
+            "Everything is written, but not every manifest is valid as it is",
+            diagnostics=wrong,
+            next_step="Mend what is listed, or widen `platform` in the project file (extraFields, ranges, deviceTypes) "
+            "where the platform takes it. `reconciler validate` looks again.",
+        )
 
 
 def _free_name(text: str, taken: set[str]) -> str:

@@ -12,7 +12,7 @@ from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.session import Session
 from reconciler.diagnostics import Diagnostic, errors_in
 from reconciler.errors import InvalidInput
-from reconciler.model.snapshot import SourceFile
+from reconciler.model.snapshot import Snapshot
 from reconciler.report.style import count
 
 
@@ -44,7 +44,7 @@ def validate(ctx: click.Context, output: str, json_into: Path | None) -> int:
     checked = pipeline.check(snapshot, opened.project)
     if json_into is not None:
         _write(json_into, checked.diagnostics)
-    show_diagnostics(session, output, checked.diagnostics, _texts(snapshot.files))
+    show_diagnostics(session, output, checked.diagnostics, _texts(snapshot, checked.diagnostics))
     if errors_in(checked.diagnostics):
         return InvalidInput.exit_code
     if output in {"text", "github"}:
@@ -56,7 +56,11 @@ def validate(ctx: click.Context, output: str, json_into: Path | None) -> int:
     return 0
 
 
-def _texts(files: tuple[SourceFile, ...]) -> dict[str, bytes]:
+def _texts(snapshot: Snapshot, diagnostics: tuple[Diagnostic, ...]) -> dict[str, bytes]:
+    """Every manifest file, and the project file where something is said of it."""
+    project = snapshot.project
+    is_told = project is not None and any(one.position and one.position.file == project.path for one in diagnostics)
+    files = (*snapshot.files, project) if project is not None and is_told else snapshot.files
     return {file.path: file.data for file in files}
 
 

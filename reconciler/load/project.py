@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from itertools import islice
+from posixpath import normpath
 from urllib.parse import urlsplit
 
 from reconciler.diagnostics import Diagnostic, errors_in
@@ -15,7 +16,7 @@ from reconciler.load.placer import Placer, not_ours, nulls, shown, with_nulls
 from reconciler.load.widening import NO_WIDENING, Widening
 from reconciler.load.words import closest, squeezed
 from reconciler.load.yaml import MAX_MISTAKES, parse
-from reconciler.model.loaded import FieldPath
+from reconciler.model.loaded import FieldPath, Places
 from reconciler.model.notification import (
     LINE_WORDS,
     TITLE_WORDS,
@@ -53,6 +54,7 @@ class Settled:
     notifications: tuple[Channel, ...] = ()
 
 
+NO_MANIFESTS = "RC101"  # of a folder that is missing, empty or none
 USUAL_STATE = ".reconciler"
 USUAL_MANIFESTS = ("manifests/",)
 
@@ -81,6 +83,15 @@ def load_project(file: SourceFile | None, fallback: Fallback) -> tuple[Settled |
     if errors_in(wrong):
         return None, wrong
     return _settle(value), wrong
+
+
+def at_their_lines(found: Iterable[Diagnostic], project: Settled, places: Places) -> Iterator[Diagnostic]:
+    """What is said of a whole folder of manifests, at the line of the project file that names it: that is to be mended."""
+    numbers = {normpath(folder): number for number, folder in reversed(list(enumerate(project.manifests)))}
+    for one in found:
+        number = numbers.get(one.position.file) if one.position and one.code == NO_MANIFESTS else None
+        place = places(None, 0, ("manifests", number)) if number is not None else None
+        yield replace(one, position=place) if place is not None else one
 
 
 def origin_of(host: str) -> str:

@@ -118,11 +118,21 @@ class Shape:
                 place = place.replace("NAME", str(path[1])) if len(path) > _NAMED else place
                 under = f"belongs under {path_text((*self.base, place))}."
                 return f"Did you mean {close}? {name} itself {under}" if close else f"It {under}"
-            return f"Did you mean {close}?" if close else None
+            return f"Did you mean {close}?" if close else self._widened(path)
         if error["type"] == "literal_error" and isinstance(error["input"], str):
             close = closest(error["input"], values_of(known.field) or _expected(error))
             return f"Did you mean {close}?" if close else None
         return None
+
+    def _widened(self, path: FieldPath) -> str | None:
+        """How a field that only the platform knows is let in; `rollout` is ours, and so is what stands around the spec."""
+        inside = _inside_spec((*self.base, *path))
+        if not inside or inside[0] in _OURS:
+            return None
+        return f"Where the platform takes it, let it in: platform: {{extraFields: [{path_text(inside)}]}} in the project file."
+
+
+_OURS = ("rollout", "environments")
 
 
 def _accepts(widening: Widening, error: Mapping[str, Any], path: FieldPath, known: Known) -> bool:

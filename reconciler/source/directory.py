@@ -43,8 +43,8 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-_FOLDERS = "Check `manifests:` in the project file, and -C; nothing is taken for deleted."
-_EMPTY = f"{_FOLDERS} `ignore:` and hidden folders hide files."
+CHECK_FOLDERS = "Check `manifests:` in the project file, and -C; nothing is taken for deleted."
+CHECK_EMPTY = f"{CHECK_FOLDERS} `ignore:` and hidden folders hide files."
 
 
 class _Unreadable(Exception):
@@ -116,9 +116,9 @@ class _Walk:
             with _opened(self._root, spot.real) as descriptor:
                 self._folder(descriptor, spot, 0)
         except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
-            self._say(path, _Unreadable("RC101", f"there is no folder {folder!r}", suggestion=_FOLDERS))
+            self._say(path, _Unreadable("RC101", f"there is no folder {folder!r}", suggestion=CHECK_FOLDERS))
         except NotADirectoryError:
-            self._say(path, _Unreadable("RC101", f"{folder} is not a folder", suggestion=_FOLDERS))
+            self._say(path, _Unreadable("RC101", f"{folder} is not a folder", suggestion=CHECK_FOLDERS))
         except (OSError, _Unreadable) as error:
             self._say(path, _refusal(error))
         else:
@@ -136,7 +136,7 @@ class _Walk:
         for folder, spot in self._starts:
             if not any(_is_below(path, spot.path) or _is_below(real, spot.real) for real, path in self._taken.items()):
                 message = f"there is no *.yaml or *.yml file in {folder}"
-                self._say(spot.path, _Unreadable("RC101", message, suggestion=_EMPTY))
+                self._say(spot.path, _Unreadable("RC101", message, suggestion=CHECK_EMPTY))
 
     def _folder(self, descriptor: int, folder: _Spot, depth: int) -> None:
         if folder.real in self._visited:

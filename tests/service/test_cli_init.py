@@ -101,6 +101,19 @@ def test_taking_over_from_bodies(project: ProjectFolder, platform: SimulatedPlat
     project.run("validate").ended(0)
 
 
+def test_taking_over_what_the_schema_does_not_know(project: ProjectFolder) -> None:
+    """A deploy call with a field of the platform's that is new is written down, and told at once, with what lets it in."""
+    body = json.dumps({**OPEN_SOURCE.body, "turbo": True, "hyperParameters": {"temperature": 7}})
+    path = project.write("../body.json", body)
+    shown = project.run("init", "--from", str(path), "--model-id", "cm-1", "--model-type", "openSource").ended(3)
+    assert "manifests/flant5-model.yaml:20:3: error RC301: unknown field" in shown.err
+    assert "platform: {extraFields: [turbo]}" in shown.err
+    assert "RC304" in shown.err
+    assert "Everything is written" in shown.err
+    assert "created  state of production" in shown.err
+    project.run("validate").ended(3)
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -119,6 +132,22 @@ def test_what_is_no_deploy_call_is_refused(name: str, data: bytes, project: Proj
     assert name in refused.err
     assert list(project.root.iterdir()) == []
     assert "cannot be read" in project.run("init", "--from", "/nonexistent").ended(64).err
+
+
+def test_folder_without_manifests(project: ProjectFolder) -> None:
+    """A folder that holds no manifest is told at the line of the project file that names it, and what to look at."""
+    environments = "{production: {host: h.example.com, apiKey: {env: KEY}}}"
+    project.write(
+        "reconciler.yaml",
+        "apiVersion: reconciler/v1\nkind: Project\nmanifests:\n- here/\n- ./there\n- here\nenvironments: "
+        + environments,
+    )
+    project.write("here/a.txt", "")
+    shown = project.run("validate").ended(3).out
+    assert "reconciler.yaml:4:3: error RC101: there is no *.yaml or *.yml file in here/\n" in shown
+    assert "    4 | - here/\n" in shown
+    assert "reconciler.yaml:5:3: error RC101: there is no folder './there'\n" in shown
+    assert "Check `manifests:` in the project file" in shown
 
 
 def test_validate_lists_every_mistake_at_once(project: ProjectFolder) -> None:

@@ -51,13 +51,19 @@ MISTAKES: dict[str, tuple[str, str, str, str | None, str | None]] = {
     "{model_id: cm-1}": ("RC301", "spec.model_id", "unknown", None, "Did you mean modelId?"),
     "{ModelID: cm-1}": ("RC301", "spec.ModelID", "unknown", None, "Did you mean modelId?"),
     "{devicetyp: x}": ("RC301", "spec.devicetyp", "unknown", None, "Did you mean deviceType?"),
-    "{quux: 1}": ("RC301", "spec.quux", "unknown", None, None),
+    "{quux: 1}": ("RC301", "spec.quux", "unknown", None, "extraFields: [quux]"),
+    "{hyperParameters: {quux: 1}}": (
+        *("RC301", "spec.hyperParameters.quux", "unknown", None, "extraFields: [hyperParameters.quux]"),
+    ),
+    "{rollout: {quux: 1}}": ("RC301", "spec.rollout.quux", "unknown", None, None),
     "{hyperParameters: {max_tokens: 1}}": ("RC301", "spec.hyperParameters.max_tokens", "unknown", None, "maxTokens?"),
     "{environments: {p: {topK: 1}}}": (
         *("RC301", "spec.environments.p.topK", "unknown", None),
         "It belongs under spec.environments.p.hyperParameters.",
     ),
-    "{environments: {p: {nothing: null}}}": ("RC301", "spec.environments.p.nothing", "unknown", None, None),
+    "{environments: {p: {nothing: null}}}": (
+        *("RC301", "spec.environments.p.nothing", "unknown", None, "extraFields: [nothing]"),
+    ),
     "{hyperParameters: {topK: '5'}}": ("RC303", "spec.hyperParameters.topK", "not an integer", "an integer", None),
     "{hyperParameters: {topK: 5.0}}": ("RC303", "spec.hyperParameters.topK", "write 5", "an integer", None),
     "{hyperParameters: {topK: 1e300}}": ("RC303", "spec.hyperParameters.topK", "not an integer", "an integer", None),
