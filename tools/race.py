@@ -1,7 +1,8 @@
 """`make race`: pipelines at states elsewhere, in the long form.
 
-    tools/race.py                        both of what follows
+    tools/race.py                        all of what follows
     tools/race.py race  [--store git] [--workers 16] [--rounds 50]    one change, many pipelines: exactly one POST
+    tools/race.py order [--store git] [--rounds 50] [--every 1]       two commits: each generation once, in order
     tools/race.py kills [--store git] [--every 1] [--at N] [--how machine]   a runner dies at any piece of its traffic
 
 Prints a line a round or a kill that fails, with the command that repeats it, and a table in the end; exit code 1 when any did.
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import itertools
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,10 +27,11 @@ sys.path.insert(0, str(ROOT))  # run as a file, it finds the tests all the same
 
 from tests.crash.nursery import Nursery  # noqa: E402 - after the path
 from tests.remote.contention import race  # noqa: E402
+from tests.remote.order import WHENS, overtaken, two_in_order  # noqa: E402
 from tests.remote.pipelines import APPLY, HOWS, Pipelines, pipelines  # noqa: E402
-from tests.remote.places import PLACES, Servers, place, servers  # noqa: E402
+from tests.remote.places import LONG_PLACES, Servers, place, servers  # noqa: E402
 
-ROUNDS = {"git": 20, "s3": 50, "postgres": 50}
+ROUNDS = {"git": 20}  # elsewhere 50
 
 
 class Long:
@@ -58,7 +62,7 @@ class Long:
 def main() -> int:
     """Plays; gives the exit code."""
     options = _options()
-    stores = [options.store] if options.store else list(PLACES)
+    stores = [options.store] if options.store else list(LONG_PLACES)
     with (
         tempfile.TemporaryDirectory(prefix="reconciler-race-") as text,
         Nursery() as nursery,
@@ -68,7 +72,9 @@ def main() -> int:
         failed = 0
         for name in stores:
             if options.what in {"all", "race"}:
-                failed += _race(long, name, options.workers, options.rounds or ROUNDS[name])
+                failed += _race(long, name, options.workers, options.rounds or ROUNDS.get(name, 50))
+            if options.what in {"all", "order"}:
+                failed += _order(long, name, options)
             if options.what in {"all", "kills"}:
                 failed += _kills(long, name, options)
     return 1 if failed else 0
@@ -85,6 +91,44 @@ def _race(long: Long, name: str, workers: int, rounds: int) -> int:
     took = time.monotonic() - began
     print(f"race   {name:9} {workers} workers, {rounds} rounds: one POST each round, {took:.0f} s", flush=True)
     return 0
+
+
+def _order(long: Long, name: str, options: argparse.Namespace) -> int:
+    """Rounds of two pipelines at once and one after the other; then one that is overtaken at every piece of its traffic."""
+    failed, began, rounds = 0, time.monotonic(), options.rounds or ROUNDS.get(name, 50)
+    plays = itertools.islice(itertools.cycle(itertools.product(WHENS, (1, None))), rounds)
+    with long.estate(name) as estate:
+        estate.converge()
+        for number, (when, depth) in enumerate(plays, 1):
+            play = functools.partial(two_in_order, estate, number, when, depth)
+            failed += _played(play, f"{when}, depth {depth}") is None
+    print(f"order  {name:9} {rounds} rounds, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
+    return failed + _overtakings(long, name, options.every)
+
+
+def _overtakings(long: Long, name: str, every: int) -> int:
+    failed, began, number = 0, time.monotonic(), 0
+    with long.estate(name) as estate:
+        estate.converge()
+        for number in itertools.count(1):
+            at = 1 + (number - 1) * every
+            slept = _played(functools.partial(overtaken, estate, number, at, 1), f"overtaken at {at}")
+            failed += slept is None
+            if slept is False:
+                break
+    took = time.monotonic() - began
+    print(f"order  {name:9} overtaken at {number - 1} pieces, {failed} failed, {took:.0f} s", flush=True)
+    return failed
+
+
+def _played(play: Callable[[], bool], what: str) -> bool | None:
+    """What it gives; None when it failed, which is told."""
+    try:
+        return play()
+    except Exception:  # noqa: BLE001 - whatever it is, it is to be seen, and the others played
+        print(f"FAILED {what}", flush=True)
+        traceback.print_exc()
+        return None
 
 
 def _kills(long: Long, name: str, options: argparse.Namespace) -> int:
@@ -113,8 +157,8 @@ def _kills(long: Long, name: str, options: argparse.Namespace) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="all", choices=["all", "race", "kills"])
-    parser.add_argument("--store", choices=PLACES)
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "race", "order", "kills"])
+    parser.add_argument("--store", choices=LONG_PLACES)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--every", type=int, default=1)

@@ -88,6 +88,11 @@ class Nursery:
         """Until it ends: its exit code, negative for a signal."""
         return int(self._ask({"wait": pid})["code"])
 
+    def wait_or_stopped(self, pid: int) -> int | None:
+        """Until it ends, or is stopped: None."""
+        code = self._ask({"wait": pid}).get("code")
+        return None if code is None else int(code)
+
     def wait_until_stopped(self, pid: int) -> None:
         assert self._ask({"wait": pid}) == {"stopped": True}, "it ended instead"
 

@@ -27,13 +27,15 @@ from reconciler.state.lease import Leased
 from tests.crash.history import told
 from tests.crash.nursery import ForkedSimulator, Nursery, Order
 from tests.remote.places import ENVIRONMENT, Place
-from tests.support.repositories import clean_environment, import_stream
+from tests.support.repositories import clean_environment, git, import_stream
 from tests.support.tcp_proxy import Direction, Proxy, relay
 
 KEY = "kg-3f1b6a52-canary-of-the-crash-tests"
 APPLY = ("apply", "--yes", "--allow-mass-change")
+FIRST_COMMIT = 1_900_000_000  # its committer's time, about
 # Done or found done · the lock was held · found at the last moment that somebody else did it · something is in doubt · stopped
 CODES = frozenset({0, 6, 7, 8, 9, 130, 143})
+LATE = 5  # a newer commit was applied
 
 # machine: everything on it dies at once. process: what it had started (git) goes on. signals: as a CI system cancels a job.
 How = Literal["machine", "process", "signals"]
@@ -59,14 +61,18 @@ class Pipelines:
     simulator: ForkedSimulator
     platform: Proxy
     runs: int = 0
+    commits: int = 0
     said: list[Ended] = field(default_factory=list)
     wanted: dict[str, float] = field(default_factory=dict)
 
     # What is wanted
 
-    def commit(self, wanted: dict[str, float]) -> None:
-        """The manifests of these models with these temperatures, as the newest commit; each later one a wave later."""
-        self.wanted = wanted
+    def commit(self, wanted: dict[str, float]) -> str:
+        """The manifests of these models with these temperatures, as the newest commit, whose name it gives.
+
+        Every second model goes a wave later. Each commit is a minute younger than the one before it.
+        """
+        self.wanted = dict(wanted)
         project = {
             "apiVersion": "reconciler/v1",
             "kind": "Project",
@@ -81,8 +87,13 @@ class Pipelines:
         files = {"reconciler.yaml": json.dumps(project)}
         for wave, (name, temperature) in enumerate(wanted.items()):
             files[f"manifests/{name}.yaml"] = json.dumps(_manifest(name, temperature, wave // 2))
-        head = "commit refs/heads/main\ncommitter Ada <ada@example.com> now\ndata 6\nwanted\nfrom refs/heads/main^0\n"
-        import_stream(self.place.origin, head + _import(files))
+        self.commits += 1
+        when = f"{FIRST_COMMIT + 60 * self.commits} +0000"
+        head = (
+            f"commit refs/heads/main\ncommitter Ada <ada@example.com> {when}\ndata 6\nwanted\nfrom refs/heads/main^0\n"
+        )
+        import_stream(self.place.origin, head + _import(files), dates="raw")
+        return git(self.place.origin, "rev-parse", "main").strip()
 
     # Pipelines
 
@@ -116,7 +127,9 @@ class Pipelines:
 
     def ended(self, started: tuple[int, Order]) -> Ended:
         pid, order = started
-        code = self.nursery.wait(pid)
+        return self._told(self.nursery.wait(pid), order)
+
+    def _told(self, code: int, order: Order) -> Ended:
         text = "".join(Path(f"{order.out}{end}").read_text(encoding="utf-8") for end in (".out", ".err"))
         self.said.append(Ended(code=code, text=text))
         return self.said[-1]
@@ -155,6 +168,23 @@ class Pipelines:
             assert end.code != -signal.SIGKILL, f"it had to be killed: {end.text}"
             assert end.code in CODES, end
         return strike.done
+
+    def overtaken(self, at: int, late: Path, other: Path) -> tuple[bool, Ended, Ended]:
+        """An apply in `late` sleeps from its `at`th piece on while one in `other` runs from beginning to end.
+
+        Whether it slept, and how both ended.
+        """
+        strike = _Strike(at, "process", (self.place.proxy, self.platform), signal.SIGSTOP)
+        with self.gate() as gate:
+            pid, order = self.start(APPLY, gate=gate, checkout=late)
+            strike.begin(pid)
+        code = self.nursery.wait_or_stopped(pid)
+        strike.end()
+        other_end = self.ended(self.start(APPLY, checkout=other))
+        if code is None:
+            os.kill(pid, signal.SIGCONT)
+            return True, self._told(self.nursery.wait(pid), order), other_end
+        return False, self._told(code, order), other_end
 
     def pieces(self, *commands: Sequence[str]) -> int:
         """How often a pipeline could have been struck."""
@@ -247,7 +277,8 @@ class Pipelines:
 class _Strike:
     """Counts what passes several relays, and strikes a process at one piece."""
 
-    def __init__(self, at: int, how: How, proxies: Sequence[Proxy]) -> None:
+    def __init__(self, at: int, how: How, proxies: Sequence[Proxy], signum: int = signal.SIGKILL) -> None:
+        self._signum = signum
         self.count = 0
         self.done = False
         self._at = at
@@ -283,7 +314,7 @@ class _Strike:
             self._cancelling = threading.Thread(target=self._cancel, daemon=True)
             self._cancelling.start()
         else:
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self._pid, self._signum)
 
     def _cancel(self) -> None:
         for number, patience in CANCEL:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,13 +20,25 @@ from reconciler.state.gitremote import GitRemote
 from reconciler.state.objects import ObjectStore
 from reconciler.state.postgres import Database, PostgresStore
 from reconciler.state.store import Store
-from tests.support.repositories import clean_environment, clone, git, new_origin
+from tests.support.fake_gcs import GcsFake, account_of, gcs_server
+from tests.support.repositories import checkout, clean_environment, clone, git, new_origin
 from tests.support.servers_git import git_server
-from tests.support.servers_state import PostgresServer, S3Server, moto_server, postgres_server
+from tests.support.servers_state import (
+    AZURITE_FOLDER,
+    AzureServer,
+    PostgresServer,
+    S3Server,
+    azurite_script,
+    azurite_server,
+    environment,
+    moto_server,
+    postgres_server,
+)
 from tests.support.tcp_proxy import Proxy, relay
 
 ENVIRONMENT = "production"
 PLACES = ("git", "s3", "postgres")
+LONG_PLACES = (*PLACES, "azure", "gcs")  # played in the long form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +59,16 @@ class Place:
         git(made, "remote", "set-url", "origin", self.remote)
         return made
 
+    def checkout_of(self, commit: str, folder: Path, depth: int | None) -> Path:
+        """A checkout of a commit, over HTTP and as a forge's runner makes it."""
+        return checkout(self.remote, folder, commit, depth)
+
     def store(self) -> Store:
         """A handle of the test's own."""
         match self.name:
             case "git":
                 return GitStore(GitRemote(self.origin, "reconciler-state", None, clean_environment()), ENVIRONMENT)
-            case "s3":
+            case "s3" | "azure" | "gcs":
                 return ObjectStore(Bucket(self.own, os.environ), ENVIRONMENT)
             case _:
                 return PostgresStore(Database(self.own), ENVIRONMENT)
@@ -59,22 +76,26 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """The servers behind all places; one set is enough for many."""
+    """The servers behind all places; one set is enough for many. Those of the long form only are not in the suite's."""
 
     s3: S3Server
     postgres: PostgresServer
+    azure: AzureServer | None = None
+    gcs: GcsFake | None = None
 
 
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    with moto_server() as s3, postgres_server(folder / "postgres") as postgres:
-        before = dict(os.environ)
-        os.environ.update(s3.variables)
-        try:
-            yield Servers(s3=s3, postgres=postgres)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+    """All of them; Azure's where azurite can be installed."""
+    with ExitStack() as stack:
+        s3 = stack.enter_context(moto_server())
+        gcs = stack.enter_context(gcs_server(folder))
+        script = azurite_script(AZURITE_FOLDER)
+        azure = stack.enter_context(azurite_server(script)) if isinstance(script, Path) else None
+        postgres = stack.enter_context(postgres_server(folder / "postgres"))
+        variables = {**s3.variables, **gcs.variables, **(azure.variables if azure else {})}
+        stack.enter_context(environment(variables))
+        yield Servers(s3=s3, postgres=postgres, azure=azure, gcs=gcs)
 
 
 @contextlib.contextmanager
@@ -93,6 +114,16 @@ def place(name: str, behind: Servers, folder: Path) -> Iterator[Place]:
                 proxy = stack.enter_context(relay(_address(behind.s3.origin)))
                 variables = {**behind.s3.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
                 own = state = f"{behind.s3.new_bucket()}/states"
+            case "azure":
+                assert behind.azure is not None, "azurite cannot be installed"
+                proxy = stack.enter_context(relay(_address(behind.azure.origin)))
+                variables = AzureServer(origin=f"http://127.0.0.1:{proxy.port}").variables
+                own = state = f"{behind.azure.new_container()}/states"
+            case "gcs":
+                assert behind.gcs is not None
+                proxy = stack.enter_context(relay(_address(behind.gcs.origin)))
+                variables = account_of(f"http://127.0.0.1:{proxy.port}", folder / "account.json")
+                own = state = f"gs://bucket-{uuid.uuid4().hex[:12]}/states"
             case _:
                 at = folder / "pg" / ".s.PGSQL.5432"
                 at.parent.mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.crash.nursery import Nursery
 from tests.remote.contention import race
+from tests.remote.order import When, overtaken, two_in_order
 from tests.remote.pipelines import APPLY, CODES, How, pipelines
 from tests.remote.places import PLACES, Servers, place
 
@@ -23,6 +24,7 @@ def test_one_post_a_round(name: str, nursery: Nursery, behind: Servers, folder: 
 
 
 # At which piece of its traffic; an apply of two models has 94 with git, 61 with S3, 52 with PostgreSQL.
+PLANNED = 20  # pieces of its traffic after which a pipeline has planned and has no run lock yet, with git
 DEATHS: tuple[tuple[str, int, How], ...] = (
     ("git", 40, "machine"),
     ("git", 50, "signals"),
@@ -39,25 +41,29 @@ def test_a_runner_dies(name: str, at: int, how: How, nursery: Nursery, behind: S
         estate.converge()
 
 
-def test_two_pipelines_on_two_commits(nursery: Nursery, behind: Servers, folder: Path) -> None:
-    """Over real HTTP, two clones race: on one commit one of them deploys; on two, every generation is deployed once, in order."""
+def test_two_pipelines_on_one_commit(nursery: Nursery, behind: Servers, folder: Path) -> None:
+    """Over HTTP, two checkouts of one commit race: each model is deployed once."""
     with place("git", behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
-        one, other = (where.checkout(folder / name) for name in ("one", "other"))
-        ends = estate.at_once([APPLY, APPLY], checkouts=[one, other])
+        commit = estate.commit({"m0": 0.25, "m1": 1.0})
+        checkouts = [where.checkout_of(commit, folder / name, 1) for name in ("one", "other")]
+        ends = estate.at_once([APPLY, APPLY], checkouts=checkouts)
         assert {end.code for end in ends} <= CODES
         estate.converge()
         assert Counter(line["modelId"] for line in estate.posts) == {"cm-m0": 1, "cm-m1": 1}
 
-        older = where.checkout(folder / "older")
-        estate.commit({"m0": 0.25, "m1": 1.0})
-        newer = where.checkout(folder / "newer")
-        estate.at_once([APPLY, APPLY], checkouts=[older, newer])
+
+@pytest.mark.parametrize(("when", "depth"), [("at once", 1), ("newer first", None)])
+def test_two_pipelines_on_two_commits(
+    when: When, depth: int | None, nursery: Nursery, behind: Servers, folder: Path
+) -> None:
+    """Whichever of two commits comes first, each generation is deployed once, in order, and the newest commit's stays."""
+    with place("git", behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
         estate.converge()
-        applied = estate.applied
-        assert applied is not None
-        entry = applied.entries["cm-m0"]
-        assert [attempt.generation for attempt in entry.attempts] == sorted(
-            attempt.generation for attempt in entry.attempts
-        )
-        bodies = [line["body"] for line in estate.posts if line["modelId"] == "cm-m0"]
-        assert bodies == [attempt.body for attempt in entry.attempts]
+        two_in_order(estate, 1, when, depth)
+
+
+def test_a_pipeline_is_overtaken(nursery: Nursery, behind: Servers, folder: Path) -> None:
+    """An older commit's pipeline that sleeps between its plan and the run lock undoes nothing when it wakes."""
+    with place("git", behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
+        estate.converge()
+        assert overtaken(estate, 1, PLANNED, depth=1)

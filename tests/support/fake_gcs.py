@@ -158,22 +158,26 @@ class _Server(ThreadingHTTPServer):
         self.mutex = threading.Lock()
 
 
-@contextlib.contextmanager
-def gcs_server(folder: Path) -> Iterator[GcsFake]:
-    """One that serves; `folder` keeps the account file that obstore is told of it by."""
-    fake = GcsFake()
-    server = _Server(fake)
-    fake.origin = f"http://127.0.0.1:{server.server_port}"
-    account = folder / "account.json"
+def account_of(origin: str, account: Path) -> dict[str, str]:
+    """The variables of a client of the server there; `account` is made, because obstore is told of it by a file."""
     told = {
-        "gcs_base_url": fake.origin,
+        "gcs_base_url": origin,
         "disable_oauth": True,
         "client_email": "",
         "private_key": "",
         "private_key_id": "",
     }
     account.write_text(json.dumps(told), encoding="utf-8")
-    fake.variables = {"GOOGLE_SERVICE_ACCOUNT": str(account), "GOOGLE_ALLOW_HTTP": "true"}
+    return {"GOOGLE_SERVICE_ACCOUNT": str(account), "GOOGLE_ALLOW_HTTP": "true"}
+
+
+@contextlib.contextmanager
+def gcs_server(folder: Path) -> Iterator[GcsFake]:
+    """One that serves; `folder` keeps the account file that obstore is told of it by."""
+    fake = GcsFake()
+    server = _Server(fake)
+    fake.origin = f"http://127.0.0.1:{server.server_port}"
+    fake.variables = account_of(fake.origin, folder / "account.json")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

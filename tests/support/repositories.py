@@ -41,10 +41,21 @@ def new_origin(folder: Path) -> Path:
     return origin
 
 
-def import_stream(repository: Path, stream: str) -> None:
-    """What `git fast-import` makes of it."""
-    command = ["git", "-C", str(repository), "fast-import", "--quiet", "--date-format=now"]
+def import_stream(repository: Path, stream: str, dates: str = "now") -> None:
+    """What `git fast-import` makes of it; `dates` are written as its --date-format says."""
+    command = ["git", "-C", str(repository), "fast-import", "--quiet", f"--date-format={dates}"]
     subprocess.run(command, env=clean_environment(), input=stream, text=True, check=True, capture_output=True)
+
+
+def checkout(url: str, folder: Path, commit: str, depth: int | None) -> Path:
+    """As a forge's runner makes it: this commit with so many before it, or all of them, and no branch."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "remote", "add", "origin", url)
+    few = (f"--depth={depth}",) if depth is not None else ()
+    git(folder, "fetch", "--quiet", *few, "origin", commit)
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    return folder
 
 
 def clone(url: str | Path, folder: Path, *flags: str) -> Path:

@@ -27,6 +27,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 AZURITE = "3.37.0"
+AZURITE_FOLDER = Path(sys.prefix) / "azurite"  # goes with the environment
 # The account that every azurite has; its key is printed in Microsoft's documentation.
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.fake_gcs import GcsFake, gcs_server
 from tests.support.servers_state import (
+    AZURITE_FOLDER,
     AzureServer,
     PostgresServer,
     S3Server,
@@ -29,7 +28,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def azure() -> Iterator[AzureServer]:
-    script = azurite_script(Path(sys.prefix) / "azurite")  # goes with the environment
+    script = azurite_script(AZURITE_FOLDER)
     if isinstance(script, str):
         pytest.skip(script)
     with azurite_server(script) as server, environment(server.variables):
