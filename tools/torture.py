@@ -5,6 +5,7 @@
     tools/torture.py sweep [--at N] [--how torn] [--slow 0] [--seed S] 20 deployments, each failpoint, each way to die
     tools/torture.py disk [--at N] [--how errors] [--errno EIO]
     tools/torture.py contention [--processes 16] [--rounds 20]
+    tools/torture.py traced [--point deploy:pwrite64:5] [--errno EIO]       from outside, by strace; needs it
 
 Prints what fails as it happens, with the command that repeats it, and a tally in the end; exit code 1 when anything failed.
 """
@@ -28,7 +29,7 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, it finds the tests all the same
 
-from tests.crash import campaign, contention, disk, sweep  # noqa: E402 - after the path
+from tests.crash import campaign, contention, disk, sweep, traced  # noqa: E402 - after the path
 from tests.crash.evidence import folder_for  # noqa: E402
 from tests.crash.history import Wanted, write_project  # noqa: E402
 from tests.crash.injector import SLOW, Fault  # noqa: E402
@@ -48,13 +49,15 @@ class Case:
     fault: Fault | None = None
     processes: int = 0
     rounds: int = 0
+    point: traced.Point | None = None
+    error: str | None = None
 
 
 def main() -> int:
     """Plays; gives the exit code."""
     options = _options()
     failed = 0
-    for what in ["sweep", "disk", "contention", "campaign"] if options.what == "all" else [options.what]:
+    for what in ["sweep", "disk", "traced", "contention", "campaign"] if options.what == "all" else [options.what]:
         failed += _play_all(what, CASES[what](options), options)
     return 1 if failed else 0
 
@@ -143,6 +146,22 @@ def _contentions(options: argparse.Namespace) -> list[Case]:
     ]
 
 
+def _traced(options: argparse.Namespace) -> list[Case]:
+    """Each call killed, and refused with each error where it changes a file."""
+    if not traced.can_trace():
+        print("traced: needs strace, and leave to trace", file=sys.stderr)
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        named = [traced.Point.named(options.point)] if options.point else None
+        found = named or [point for scene in traced.SCENES for point in traced.points(Path(folder), scene)]
+    return [
+        Case(repeat=f"traced --point {point}" + (f" --errno {error}" if error else ""), point=point, error=error)
+        for point in found
+        for error in ([options.errno] if options.errno else (None, *traced.ERRORS))
+        if error is None or point.refusable
+    ]
+
+
 def _in_peace(wanted: tuple[Wanted, ...], count: Callable[[Nursery, Path, Path], list[T]]) -> list[T]:
     with Nursery() as nursery, tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "peace").mkdir()
@@ -154,6 +173,7 @@ CASES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
     "sweep": _sweeps,
     "disk": _disks,
     "contention": _contentions,
+    "traced": _traced,
 }
 
 
@@ -183,6 +203,12 @@ def _contention(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[
     return Counter(runs=case.processes * case.rounds, rounds=case.rounds)
 
 
+def _strike(_: Nursery, scratch: Path, __: Path, case: Case) -> Counter[str]:
+    assert case.point is not None
+    code = traced.strike(scratch, case.point, case.error)
+    return Counter({"killed" if code < 0 else f"exit {code}": 1})
+
+
 def _shared(scratch: Path, wanted: tuple[Wanted, ...]) -> Path:
     project = scratch / "project"
     return project if project.exists() else write_project(project, wanted)
@@ -198,6 +224,7 @@ PLAYS: dict[str, Callable[[Nursery, Path, Path, Case], Counter[str]]] = {
     "sweep": _sweep,
     "disk": _disk,
     "contention": _contention,
+    "traced": _strike,
 }
 
 
@@ -210,6 +237,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--how", choices=[*sweep.KINDS, "error", "errors"])
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="what a sync takes")
     parser.add_argument("--errno", choices=[errno.errorcode[number] for number in disk.ERRORS])
+    parser.add_argument("--point", metavar="SCENE:CALL:N", help="one system call only")
     parser.add_argument("--processes", type=int)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=os.cpu_count())

@@ -28,7 +28,7 @@ from reconciler.errors import StateMissing
 from reconciler.model.applied import Situation, situation_of
 from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
-from tests.crash.history import KEY, Wanted, told, write_project
+from tests.crash.history import KEY, Wanted, told, write_manifests, write_project
 from tests.peers.contender import ROOT, Contender
 from tests.support.simulator import RunningSimulator, running_simulator
 from tests.support.tcp_proxy import Direction, Proxy, relay
@@ -78,24 +78,42 @@ class Trial:
 
     def __init__(self, contender: Contender, folder: Path, simulator: RunningSimulator, proxy: Proxy) -> None:
         self.verdict = Verdict(histories=1)
+        self.folder = folder
         self._contender = contender
-        self._folder = folder
         self._simulator = simulator
         self._proxy = proxy
         self._environ = _prepare(folder, f"http://127.0.0.1:{proxy.port}")
+        self._wanted: tuple[Wanted, ...] = ()
+        self.want(*WANTED)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def want(self, *wanted: Wanted) -> None:
+        """These models and no others, as manifests and as requests."""
+        self._wanted = wanted
+        write_manifests(self.folder, wanted)
+        for path in (self.folder / "payloads").iterdir():
+            path.unlink()
+        for one in wanted:
+            request = {"modelId": one.model, "modelType": "openSource", "body": json.loads(one.body)}
+            (self.folder / "payloads" / f"{one.name}.json").write_text(json.dumps(request), encoding="utf-8")
+
+    def start(self, *before: str) -> subprocess.Popen[bytes]:
+        """One run; `before` is a command that runs it."""
         self.verdict.runs += 1
-        with (self._folder / f"run{self.verdict.runs}.log").open("wb") as log:
+        with self.said.open("wb") as log:
             return subprocess.Popen(
-                self._contender.command,
-                cwd=self._folder,
+                (*before, *self._contender.command),
+                cwd=self.folder,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    @property
+    def said(self) -> Path:
+        """What the newest run says."""
+        return self.folder / f"run{self.verdict.runs}.log"
 
     def killed(self, at: int, how: How) -> bool:
         """One run that dies, with all that it has started, at the `at`th piece of its traffic. False when it ended before."""
@@ -111,14 +129,14 @@ class Trial:
         with self._proxy.mutex:  # nothing passes before we know whom to kill
             held.append(self.start())
             self._proxy.pieces, self._proxy.on_piece = 0, passes
-        _ended(held[0])
+        ended(held[0])
         self._proxy.begin()
         return bool(struck)
 
     def to_the_end(self) -> Verdict:
         """Runs until one says that all is done, and judges."""
         for _ in range(MOST_RUNS):
-            done = _ended(self.start()) == 0
+            done = ended(self.start()) == 0
             if done:
                 break
             self._answer()
@@ -129,7 +147,7 @@ class Trial:
     def at_once(self, count: int) -> None:
         """Several runs together."""
         for one in [self.start() for _ in range(count)]:
-            _ended(one)
+            ended(one)
 
     def _answer(self) -> None:
         """What a person does whom the program asks: look into the platform's console."""
@@ -137,18 +155,18 @@ class Trial:
             return
         for name, model in self._in_doubt():
             self.verdict.asked += 1
-            known = self._state()
+            known = self.state()
             new = [job for job in self._jobs()[model] if job not in known]
             how = ("--dock-status-id", new[0]) if new else ("--it-did-not",)
             command = (*self._contender.command[:3], "resolve", f"production/{name}", *how, "--reason", "console")
             done = subprocess.run(
-                command, cwd=self._folder, env=self._environ, capture_output=True, timeout=SECONDS, check=False
+                command, cwd=self.folder, env=self._environ, capture_output=True, timeout=SECONDS, check=False
             )
             assert done.returncode == 0, done.stderr.decode()
 
     def _in_doubt(self) -> Iterable[tuple[str, str]]:
         try:
-            stored = FileStore(self._folder / "state", "production").read()
+            stored = FileStore(self.folder / "state", "production").read()
         except StateMissing:
             return []
         entries = fold(stored.snapshot, stored.records).entries.values()
@@ -157,8 +175,8 @@ class Trial:
     # The judge
 
     def _judge(self, *, done: bool) -> Verdict:
-        jobs, verdict, state = self._jobs(), self.verdict, self._state()
-        for wanted in WANTED:
+        jobs, verdict, state = self._jobs(), self.verdict, self.state()
+        for wanted in self._wanted:
             mine = jobs[wanted.model]
             failed = [job for job in mine if self._fails(job)]
             verdict.duplicates += max(0, len(mine) - 1 - len(failed))
@@ -168,20 +186,26 @@ class Trial:
 
     def _jobs(self) -> dict[str, list[str]]:
         """The dock status ids of the jobs that were started, by model id."""
-        found: dict[str, list[str]] = {wanted.model: [] for wanted in WANTED}
-        for line in self._simulator.accepted:
-            found[line["modelId"]].append(line["dockStatusId"])
+        found: dict[str, list[str]] = {wanted.model: [] for wanted in self._wanted}
+        for call, model, job in self.calls:
+            if call == "deploy":
+                found.setdefault(model, []).append(job)
         return found
+
+    @property
+    def calls(self) -> list[tuple[str, str, str]]:
+        """What started a job: the call, the model id, the dock status id."""
+        return [(line["call"], line["modelId"], line["dockStatusId"]) for line in self._simulator.accepted]
 
     def _fails(self, job: str) -> bool:
         return self._simulator.world.jobs[job].rule.job.statuses[-1:] == ("FAILED",)
 
-    def _state(self) -> str:
-        files = (path for path in (self._folder / "state").rglob("*") if path.is_file())
+    def state(self) -> str:
+        files = (path for path in (self.folder / "state").rglob("*") if path.is_file())
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int:
+def ended(process: subprocess.Popen[bytes]) -> int:
     """The exit code; a run that does not end is killed."""
     try:
         return process.wait(SECONDS)
@@ -235,13 +259,10 @@ def _address(simulator: RunningSimulator) -> tuple[str, int]:
 
 
 def _prepare(folder: Path, host: str) -> dict[str, str]:
-    """The same three models as manifests and as requests; gives the environment of a run."""
-    write_project(folder, WANTED)
+    """Gives the environment of a run."""
+    write_project(folder, ())
     (folder / "state").mkdir()
     (folder / "payloads").mkdir()
-    for wanted in WANTED:
-        request = {"modelId": wanted.model, "modelType": "openSource", "body": json.loads(wanted.body)}
-        (folder / "payloads" / f"{wanted.name}.json").write_text(json.dumps(request), encoding="utf-8")
     ours = {"RECONCILER_HOST": host, "RECONCILER_STATE": str(folder / "state")}
     there = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     plain = {"HOME": str(folder), "PWD": str(folder), "PYTHONPATH": str(ROOT), "ANSIBLE_LOCALHOST_WARNING": "False"}
