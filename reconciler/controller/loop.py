@@ -262,7 +262,8 @@ class Worker:
         """What there is nothing to do for is applied all the same: an older pipeline must not undo it."""
         context = self._context(identity, reading, Stop(), nobody_listens)
         if advance(self._known.applied, context, changes=False):
-            await self._known.transact(lambda applied: advance(applied, context, changes=False))
+            applied = await self._known.transact(lambda applied: advance(applied, context, changes=False))
+            self._seq = applied.seq  # it was not somebody else
 
     async def _meanwhile(self, error: ReconcilerError, reading: Reading, identity: str) -> Outcome:
         """Nothing is changed while the manifests cannot be read; jobs that run are followed all the same."""

@@ -37,7 +37,7 @@ class Usage:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--only", choices=("start", "plan", "apply", "crowd"), help="one part")
+    arguments.add_argument("--only", choices=("start", "plan", "apply", "watch", "crowd"), help="one part")
     arguments.add_argument("--quick", action="store_true", help="fewer rounds, and no estate of 10,000")
     asked = arguments.parse_args()
     quick = asked.quick
@@ -53,6 +53,9 @@ def main() -> None:
             planning_commits(Path(folder), 1000 if quick else 10_000, rounds)
         if asked.only in {None, "apply"}:
             applying(Path(folder), 200 if quick else 1000, 1 if quick else 5)
+    if asked.only in {None, "watch"}:
+        for part, times in (("watching", "20" if quick else "60"), ("pushing", "10" if quick else "40")):
+            subprocess.run([str(PYTHON), "-m", f"tests.bench.{part}", "1000", times], check=True, cwd=ROOT)
     if asked.only in {None, "crowd"}:
         crowd = [str(PYTHON), "-m", "tests.bench.crowd", "1000", "40" if quick else "200"]
         subprocess.run(crowd, check=True, cwd=ROOT)

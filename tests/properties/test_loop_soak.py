@@ -12,14 +12,15 @@ import random
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from reconciler.model.applied import Accepted, Situation, Unanswered, Unknown, situation_of
+from reconciler.model.applied import MAX_ATTEMPTS, Accepted, Entry, Situation, Unanswered, Unknown, situation_of
 from reconciler.model.records import Allow, Resolve
 from reconciler.platform.endings import TERMINAL
-from tests.support.loops import Watched, some, watch
+from tests.support.loops import NAME, Watched, some, watch
 from tests.support.simulator import scenario
 
 LONG = bool(os.environ.get("SOAK"))
@@ -117,6 +118,31 @@ def _care(watched: Watched) -> None:
         watched.decide(Allow())
 
 
+def _grow_old(watched: Watched) -> None:
+    """As after months: every entry has the ten attempts that are kept, so that no more come to be remembered."""
+    watched.decide(Allow())  # a record that the loop has not seen makes it read the snapshot
+    applied = watched.applied()
+    entries = {model: _with_past(entry) for model, entry in applied.entries.items()}
+    watched.stores[NAME].compact(applied.seq, replace(applied, entries=entries))
+
+
+def _with_past(entry: Entry) -> Entry:
+    last = entry.last
+    assert last is not None
+    assert isinstance(last.outcome, Accepted)
+    past = tuple(
+        replace(
+            last,
+            id=f"{last.id}-{number}",
+            generation=number,
+            started_at=last.started_at - timedelta(days=MAX_ATTEMPTS - number),
+            outcome=replace(last.outcome, dock_status_id=f"{last.outcome.dock_status_id}-{number}"),
+        )
+        for number in range(1, MAX_ATTEMPTS)
+    )
+    return replace(entry, generation=MAX_ATTEMPTS, attempts=(*past, replace(last, generation=MAX_ATTEMPTS)))
+
+
 async def _misfortunes(watched: Watched, seen: _Seen, chance: random.Random, names: list[str]) -> None:
     """Turn after turn some manifests change, and the platform fails in other ways."""
     turn = 0
@@ -160,6 +186,9 @@ def test_soak() -> None:
         names = some(DEPLOYMENTS)
         for name in names:
             watched.write(name)
+        watched.ask("the start")
+        await watched.passes(1)
+        _grow_old(watched)
         await _misfortunes(watched, seen, chance, names)
         watched.says(scenario(job_seconds=5))
         watched.ask("the end")
@@ -171,7 +200,7 @@ def test_soak() -> None:
         seen.ends = _come_to_rest(watched)
         assert seen.ends.total() == DEPLOYMENTS
 
-    watch(story, patience=PASSES * HOUR)
+    watch(story, says=scenario(job_seconds=0), patience=PASSES * HOUR)
     print(f"\n{DEPLOYMENTS} deployments, {time.monotonic() - began:.0f} s: {seen}")
     if LONG:
         assert seen.growth() < GROWTH
