@@ -167,6 +167,33 @@ def test_axe_finds_nothing(scheme: Any, width: int) -> None:
     run(story)
 
 
+def test_by_keyboard_alone() -> None:
+    """The way leads from the skip link over tabs and filters to the deployments; the focus is seen, and what changes is said."""
+
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        page = await browser.new_page()
+        await page.goto(address)
+        await expect(page.locator("#connection-word")).to_have_text("live")
+        stops = []
+        for _ in range(15):
+            await page.keyboard.press("Tab")
+            here = page.locator(":focus")
+            style = await here.evaluate("e => getComputedStyle(e).outlineStyle + getComputedStyle(e).outlineWidth")
+            assert style == "solid2px", await here.evaluate("e => e.outerHTML")
+            stops.append(await here.evaluate("e => e.className.split(' ')[0] || e.name || e.tagName"))
+        assert stops[:8] == ["skip", "brand", "t-all", "t-problems", "t-notices", "t-busy", "t-calm", "q"]
+        assert stops[8:] == ["env", "sync", "health", "op", "mono", "SUMMARY", "A"]
+        await page.keyboard.press("Enter")
+        await expect(page.locator("h1")).to_be_visible()
+        assert "/d/" in page.url
+        await page.go_back()
+        await expect(page.locator("#connection-word")).to_have_text("live")
+        board.tell(boards.polled("production/mistral-7b", percent=77))
+        await expect(page.locator("#announcer")).to_have_text("production/mistral-7b: Progressing, Running")
+
+    run(story)
+
+
 def test_hostile_strings_run_no_script() -> None:
     """Whatever stands in any field that came from outside, it is text on the page and nothing more."""
 

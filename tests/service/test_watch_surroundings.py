@@ -87,6 +87,30 @@ def test_everything_around_the_loop(tmp_path: Path) -> None:
     assert "canary" not in "".join(seen)
 
 
+def test_one_pass_id_everywhere(project: ProjectFolder) -> None:
+    """The id of a pass is in its log lines, in the history, in the notification, on the page and in the API."""
+    with loopback_server(answering(reply_bytes(b""))) as receiver:
+        channel = {"name": "ops", "type": "webhook", "url": {"env": "OPS"}, "on": ["succeeded"]}
+        project.init(*"abcd")
+        project.write_project(
+            {**json.loads((project.root / "reconciler.yaml").read_text()), "notifications": [channel]}
+        )
+        flags = ("--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0")
+        watch = project.start("watch", *flags, OPS=receiver.origin)
+        (address,) = re.findall(r"http://127\.0\.0\.1:\d+", watch.wait_for("the page is at"))
+        told = {json.loads(watch.wait_for('"event": "ended"'))["run"] for _ in range(4)}
+        identity = json.loads(watch.wait_for('"event": "pass"'))["run"]
+        status = json.loads(_read(f"{address}/api/v1/status"))
+        assert told == {identity} == {status["environments"][0]["lastPass"]["id"]}
+        assert f">{identity}<" in _read(f"{address}/")
+        attempts = project.run("history", "-o", "json").ended(0).json["attempts"]
+        assert {attempt["attempt"].partition("-")[0] for attempt in attempts} == {identity}
+        watch.signal(signal.SIGTERM)
+        watch.end().ended(0)
+    (message,) = receiver.received
+    assert {fact["pass"] for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]} == {identity}
+
+
 def test_nothing_secret_is_logged(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """What opens the page, the webhook and a channel is taken out of the log, also where the platform quotes it."""
     secrets = {

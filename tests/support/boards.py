@@ -43,7 +43,7 @@ NOW = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 REMOTE = "https://git.example.com/support/models.git"
 COMMITS = ("4f9a1c0e2b7d83516a0c9e4d2f1b8a7c6d5e3f20", "b81e07d94c3a5f2618d7e0b9c4a3f5d2e1c6b7a8")
 AUTHORS = ("Ada Lovelace <ada@example.com>", "Grace Hopper <grace@example.com>")
-DEVICES = ("g5.xlarge", "g5.12xlarge", "g6.2xlarge", "p4d.24xlarge")
+DEVICES = ("g5.xlarge", "g5.12xlarge", "g6e.xlarge", "g5.48xlarge")
 
 NAMES = [
     "flan-t5",
@@ -203,7 +203,7 @@ def _conditions(resources: Sequence[Resource], now: datetime) -> list[Entry]:
     no_gpu = Accepted(
         dock_status_id="ds-5c11",
         status="FAILED",
-        detail="InsufficientInstanceCapacity: no p4d.24xlarge is left in eu-central-1b",
+        detail="InsufficientInstanceCapacity: none of that type is left in eu-central-1b",
     )
     return [
         entry("flan-t5", no_gpu),

@@ -34,7 +34,7 @@ def test_filters_ignore_words_that_they_do_not_know() -> None:
 
     assert len(kept(health="Broken", show="'", sync="<")) == len(rows)
     assert kept(health="Degraded") == ["embed-small", "flan-t5"]
-    assert kept(health="Degraded", q="P4D capacity flan") == ["flan-t5"]
+    assert kept(health="Degraded", q="G5.X capacity flan") == ["flan-t5"]
     assert kept(env="staging") == []
 
 

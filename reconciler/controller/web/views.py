@@ -68,10 +68,14 @@ def attention(status: DeploymentStatus) -> Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One deployment in the table. `search` is everything that the search looks at, in lower case."""
+    """One deployment in the table. `search` is everything that the search looks at, in lower case.
+
+    `note` says why nothing is done, where a person may wonder.
+    """
 
     status: DeploymentStatus
     attention: Attention
+    note: str | None
     device: str | None
     replicas: str | None
     labels: tuple[tuple[str, str], ...]
@@ -108,14 +112,22 @@ def _row(change: Change, status: DeploymentStatus, entry: Entry | None) -> Row:
     device, labels = _text(body.get("deviceType")), change.metadata.labels
     words = [status.address, status.model_id, device, status.dock_status_id, status.dock_status, status.commit]
     words += [status.author, status.manifest, status.error, *(f"{key}={value}" for key, value in labels)]
+    level = attention(status)
     return Row(
         status=status,
-        attention=attention(status),
+        attention=level,
+        note=_note(status, entry) if level <= Attention.NOTICE else None,
         device=device,
         replicas=_replicas(body.get("scalingParameters")),
         labels=labels,
         search=" ".join(word for word in words if word).lower(),
     )
+
+
+def _note(status: DeploymentStatus, entry: Entry | None) -> str:
+    if entry is not None and entry.suspension is not None:
+        return f"suspended by {entry.suspension.who}: {entry.suspension.why}"
+    return status.detail
 
 
 def _replicas(scaling: Json) -> str | None:

@@ -130,8 +130,13 @@
 
   function until(seconds) {
     if (seconds <= 0) return "now";
-    if (seconds < 60) return `in ${seconds}s`;
-    return `in ${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, "0")}s`;
+    const units = [["d", 86400, "h", 3600], ["h", 3600, "m", 60], ["m", 60, "s", 1]];
+    for (const [unit, size, small, rest] of units) {
+      if (seconds >= size) {
+        return `in ${Math.floor(seconds / size)}${unit}${String(Math.floor((seconds % size) / rest)).padStart(2, "0")}${small}`;
+      }
+    }
+    return `in ${seconds}s`;
   }
 
   // The server's clock is the one that counts; a page's clock may be wrong.
