@@ -477,6 +477,11 @@ def _next_step(change: Change, blocked: Gate | None, waiting: Gate | None) -> tu
         return "Nothing is to be done.", None
     if waiting is not None:
         return f"{_sentence(waiting.detail)} It goes on by itself in the next apply.", waiting.command or apply
+    if change.action is Action.RETRY and change.reason in {Reason.JOB_FAILED, Reason.NOT_PROCESSED}:
+        return (
+            "The next apply sends it again. It ends the same way unless the cause of the error is mended first.",
+            apply,
+        )
     return f"The next apply does it: {change.action}.", apply
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from reconciler.diff.fields import body_differences
 from reconciler.errors import InvalidInput
 from reconciler.model.plan import Action, Change, Guard, Plan
 from reconciler.model.values import Json
@@ -165,9 +166,39 @@ def _change_differences(address: str, approved: Change | None, fresh: Change | N
     elif after and not before:
         yield f"{address}: {after['action']} was not in the approved plan"
     else:
-        for name in before:
-            if before[name] != after[name]:
-                yield f"{address}: {to_public(name)} was {_shown(before[name])} and is {_shown(after[name])}"
+        differing = [name for name in before if before[name] != after[name]]
+        if "body" in differing:  # digest and fields only follow from it
+            differing = [name for name in differing if name not in {"digest", "fields"}]
+        for name in differing:
+            for path, was, present in _parts(to_public(name), before[name], after[name]):
+                yield f"{address}: {path} was {_shown(was)} and is {_shown(present)}"
+
+
+def _parts(path: str, before: Json, after: Json) -> Iterator[tuple[str, Json, Json]]:
+    """What differs in two values of a change: in a body or a dataclass field by field, not the whole of it."""
+    if path == "body" and before is not None and after is not None and (found := _in_bodies(before, after)):
+        yield from found
+        return
+    if is_dataclass(before) and is_dataclass(after):
+        for field in fields(before):
+            was, present = getattr(before, field.name), getattr(after, field.name)
+            if was != present:
+                yield f"{path}.{to_public(field.name)}", was, present
+        return
+    yield path, before, after
+
+
+def _in_bodies(before: str, after: str) -> list[tuple[str, Json, Json]]:
+    """Nothing for what is no JSON: a plan file may hold anything there."""
+    try:
+        found = list(body_differences(before, after))
+    except (ValueError, RecursionError):
+        return []
+    return [(f"body.{path}", _spelled(was), _spelled(present)) for path, was, present in found]
+
+
+def _spelled(value: Json) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _done_by(change: Change) -> dict[str, Json]:

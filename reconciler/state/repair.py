@@ -253,8 +253,12 @@ def _folded(base: Applied, records: dict[int, Record], snapshots: list[_Snapshot
 
 def _snapshot_finding(one: _Snapshot) -> FileFinding:
     value = one.value
-    holds = f"serial {value.serial}, record {value.seq}, {len(value.entries)} entries" if value else "nothing readable"
+    holds = f"serial {value.serial}, record {value.seq}, {_entries(value)}" if value else "nothing readable"
     return FileFinding(path=one.path, holds=holds, problem=one.problem)
+
+
+def _entries(value: Applied) -> str:
+    return f"{len(value.entries)} {'entry' if len(value.entries) == 1 else 'entries'}"
 
 
 def _segment_finding(one: _Segment) -> FileFinding:
@@ -286,7 +290,7 @@ def _go_on_with(at: Layout, snapshot: Applied, findings: Findings) -> Iterator[s
     files.make_folder(at.log)
     provide_spare(at)
     install_snapshot(at, snapshot, previous=previous)
-    yield f"wrote {at.snapshot.name}: serial {snapshot.serial}, record {snapshot.seq}, {len(snapshot.entries)} entries"
+    yield f"wrote {at.snapshot.name}: serial {snapshot.serial}, record {snapshot.seq}, {_entries(snapshot)}"
     for finding in findings.files:
         if finding.path != at.snapshot and finding.problem is not None:
             yield f"kept {finding.path.name} as {_set_aside(finding.path).name}"

@@ -205,6 +205,38 @@ def test_differences_of_the_whole(fields_: dict[str, Any], said: str | None) -> 
     assert differences(PLAN, replace(PLAN, **fields_)) == (() if said is None else (said,))
 
 
+BODY = '{"h":{"k":50,"s":["a"]},"n":"chat"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"h":{"k":40,"s":["a"]},"n":"chat"}', ["body.h.k was 50 and is 40"]),
+        ('{"h":{"k":50,"s":["a","b"]}}', ['body.h.s was ["a"] and is ["a", "b"]', 'body.n was "chat" and is nothing']),
+        (
+            '{"h":{"k":50.0,"s":["a"]},"n":"chat"}',
+            [f'body was {BODY} and is {{"h":{{"k":50.0,"s":["a"]}},"n":"chat"}}'],
+        ),
+        ("{", [f"body was {BODY} and is {{"]),
+    ],
+)
+def test_only_what_differs_in_a_body_is_said(body: str, said: list[str]) -> None:
+    """A body that differs is told field by field, without the digest and the list that only follow from it."""
+    approved = replace(CHANGE, body=BODY)
+    fresh = replace(approved, body=body, digest="v1:02", fields=())
+    found = differences(replace(PLAN, changes=(approved,)), replace(PLAN, changes=(fresh,)))
+    assert found == tuple(f"production/chat: {one}" for one in said)
+
+
+def test_only_what_differs_in_a_rollout_is_said() -> None:
+    """A rollout or the entry's metadata is told field by field, too."""
+    fresh = replace(CHANGE, rollout=replace(CHANGE.rollout, wave=7), metadata=replace(CHANGE.metadata, wave=7))
+    assert differences(PLAN, replace(PLAN, changes=(fresh,))) == (
+        f"production/chat: rollout.wave was {CHANGE.rollout.wave} and is 7",
+        f"production/chat: metadata.wave was {CHANGE.metadata.wave} and is 7",
+    )
+
+
 def test_new_and_changed_actions_are_said() -> None:
     """What was not approved is listed, and what turned from nothing into something."""
     quiet = replace(CHANGE, action=Action.NONE, records=False)

@@ -100,6 +100,15 @@ def test_nothing_to_do_passes_every_gate() -> None:
     assert (found.next_step, found.command) == ("Nothing is to be done.", None)
 
 
+@pytest.mark.parametrize("outcome", [FAILED, REFUSED, NOT_SENT])
+def test_sending_again_is_no_cure(outcome: Outcome) -> None:
+    """What failed or was refused is sent again by the next apply; that this helps is not promised."""
+    found = explained(desired(CHAT, *CALM), applied(after(outcome), *OTHERS))
+    assert "unless the cause of the error is mended" in found.next_step
+    asked = explained(desired(CHAT, *CALM), applied(after(SUCCESS, retry=True), *OTHERS))
+    assert asked.next_step == "The next apply does it: retry."
+
+
 CALM = [resource(f"o{i}") for i in range(4)]
 OTHERS = [entry(one, attempt(one, SUCCESS), is_live=one) for one in CALM]
 QUARANTINE = Hold(who="Ada", why="failed often", since=NOW, digest=CHAT.digest)
