@@ -23,11 +23,14 @@ from reconciler.errors import GuardError, SourceError
 from reconciler.load.guard import MAX_BYTES
 from reconciler.model.snapshot import Provenance, SourceFile
 from reconciler.model.text import one_line
-from reconciler.source.directory import ENDINGS, PROJECT_FILE
+from reconciler.source.directory import CHECK_EMPTY, CHECK_FOLDERS, ENDINGS, PROJECT_FILE
 from reconciler.source.globs import matcher
 
 TIMEOUT = 10.0  # seconds for each question; they take milliseconds
 READING = 120.0  # seconds for reading a whole estate
+MAX_LISTING = (
+    64 * 1024 * 1024
+)  # bytes; half a million files. A tree that holds itself many times over has more of them than atoms
 MAX_ARGUMENTS = 200  # folders and files named to git; beyond, the whole tree is listed
 MAX_WORDS = 300  # characters of git's own words that are shown
 
@@ -102,10 +105,10 @@ class Git:
         return answer.decode("utf-8", "replace").strip() or None if answer else None
 
     def tree(self, commit: str, paths: Sequence[str], *, sizes: bool = False) -> tuple[Blob, ...] | None:
-        """Every file of a commit at or below the paths, which are relative to the root."""
+        """Every file of a commit at or below the paths, which are relative to the root; None when git cannot say, or not end."""
         named = paths if len(paths) <= MAX_ARGUMENTS else ()
         long = ("-l",) if sizes else ()
-        answer = self.ask("ls-tree", "-r", "-z", *long, commit, "--", *named, timeout=READING)
+        answer = self._listing("ls-tree", "-r", "-z", *long, commit, "--", *named)
         return None if answer is None else tuple(map(_blob, filter(None, answer.split(b"\0"))))
 
     def ask(self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT) -> bytes | None:
@@ -117,8 +120,7 @@ class Git:
         """Exit code, answer and words of git; the code is None when it cannot be run or takes too long."""
         import subprocess
 
-        environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _ENVIRONMENT
-        command = ["git", "--no-pager", "--literal-pathspecs", "-C", os.fspath(self._root), *_SAFE, *arguments]
+        command, environment = self._call(arguments)
         try:
             done = subprocess.run(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
                 command, env=environment, input=given, capture_output=True, timeout=timeout, check=False
@@ -128,6 +130,31 @@ class Git:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             return None, b"", type(error).__name__
         return done.returncode, done.stdout, one_line(done.stderr.decode("utf-8", "replace"), MAX_WORDS)
+
+    def _listing(self, *arguments: str) -> bytes | None:
+        """As `ask`, for an answer that may have no end."""
+        import subprocess
+        from threading import Timer
+
+        command, environment = self._call(arguments)
+        try:
+            with subprocess.Popen(  # noqa: S603 - as above
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process:
+                late = Timer(READING, process.kill)
+                late.start()
+                answer = process.stdout.read(MAX_LISTING + 1) if process.stdout else b""
+                late.cancel()
+                if len(answer) > MAX_LISTING:
+                    process.kill()
+        except (OSError, ValueError):
+            return None
+        return answer if process.returncode == 0 and len(answer) <= MAX_LISTING else None
+
+    def _call(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        environment = {key: os.environ[key] for key in _INHERITED if key in os.environ} | _ENVIRONMENT
+        command = ["git", "--no-pager", "--literal-pathspecs", "-C", os.fspath(self._root), *_SAFE, *arguments]
+        return command, environment
 
 
 def find_commit(root: Path, ref: str) -> Provenance:
@@ -218,12 +245,13 @@ class _Walk:
         self._git, self._commit = git, commit
         self._is_ignored, self._project = is_ignored, project
         self._blobs: dict[str, Blob] = {}
+        self._twice: set[str] = set()
         self._links: list[str] = []
         self.found: list[Diagnostic] = []
 
     @property
     def chosen(self) -> list[Blob]:
-        return [self._blobs[path] for path in sorted(self._blobs)]
+        return [self._blobs[path] for path in sorted(self._blobs.keys() - self._twice)]
 
     def start(self, folder: str) -> None:
         """Take what lies in one of the folders that the project names."""
@@ -235,13 +263,15 @@ class _Walk:
         for blob in listed:
             self._look(os.fsdecode(blob.path), top, blob)
         if not listed:
-            self._say(top, "RC101", f"there is no folder {folder!r} in the commit")
+            self._say(top, "RC101", f"there is no folder {folder!r} in the commit", suggestion=CHECK_FOLDERS)
         elif not any(_is_below(path, top) for path in (*self._blobs, *self._said())):
-            self._say(top, "RC101", f"there is no *.yaml or *.yml file in {folder}")
+            self._say(top, "RC101", f"there is no *.yaml or *.yml file in {folder}", suggestion=CHECK_EMPTY)
 
     def refuse_links_to_folders(self) -> None:
         """A checkout would read what lies behind them."""
         where = self._git.ask("rev-parse", "--show-prefix") or b""
+        for path in (path for path in self._links if "\n" in path):  # which cannot be asked about
+            self._refuse_link(path)
         names = [path for path in self._links if "\n" not in path]
         asked = b"".join(
             b"%s:%s%s\n" % (self._commit.encode(), where.rstrip(b"\n"), os.fsencode(path)) for path in names
@@ -256,7 +286,7 @@ class _Walk:
             if blob.mode == LINK:
                 self._refuse_link(path)
             else:
-                self._say(path, "RC101", f"{path} is not a folder")
+                self._say(path, "RC101", f"{path} is not a folder", suggestion=CHECK_FOLDERS)
         elif self._is_skipped(path, top):
             return
         elif blob.mode == _SUBMODULE:
@@ -264,8 +294,8 @@ class _Walk:
         elif not path.endswith(ENDINGS):
             if blob.mode == LINK:
                 self._links.append(path)
-        elif not _is_text(path):
-            self._say(path, "RC102", "its name is not UTF-8")
+        elif (odd := self._odd_name(path, blob)) is not None:
+            self._say(path, "RC102", odd)
         elif blob.mode == LINK:
             self._refuse_link(path)
         elif (blob.size or 0) > MAX_BYTES:
@@ -273,6 +303,17 @@ class _Walk:
             self._say(path, "RC202", f"the file has {blob.size:,} bytes or more", allowed=allowed)
         else:
             self._blobs[path] = blob
+
+    def _odd_name(self, path: str, blob: Blob) -> str | None:
+        """What is wrong with a name; trees that git itself would not write may come from anywhere."""
+        if not _is_text(path):
+            return "its name is not UTF-8"
+        if not all(path.split("/")):
+            return "no checkout can have a file of that name"
+        if self._blobs.get(path, blob) != blob:
+            self._twice.add(path)
+            return "the commit has two files of that name"
+        return None
 
     def _is_skipped(self, path: str, top: str) -> bool:
         """The project file, hidden names below the folder, and what is ignored, with everything in an ignored folder."""
@@ -305,7 +346,10 @@ class _Walk:
 def _listed(git: Git, commit: str, paths: Sequence[str]) -> tuple[Blob, ...]:
     listed = git.tree(commit, paths, sizes=True)
     if listed is None:
-        raise SourceError(f"git has not got all files of commit {commit[:12]}.", next_step=_FETCH)
+        raise SourceError(
+            f"git has not got all files of commit {commit[:12]}, or they are too many to be listed.",
+            next_step=_FETCH,
+        )
     return listed
 
 
