@@ -212,6 +212,22 @@ def test_reply_is_kept() -> None:
     assert "bad gateway, friend" in (estate.last("a").reply or "")
 
 
+class _Mistaken(frozenset[int]):
+    """Codes that cannot be looked up: it stands for any mistake of ours in reading a reply."""
+
+    def __contains__(self, code: object) -> bool:
+        raise ZeroDivisionError
+
+
+def test_a_mistake_in_reading_costs_no_reply() -> None:
+    """A reply that we fail to understand is recorded as it came, and counts as unknown."""
+    estate = Estate([resource("a")], platform_says=scenario(answer(502, message="bad gateway, friend")))
+    report = estate.apply(not_processed=_Mistaken())
+    assert estate.ends(report) == {"a": "unknown"}
+    assert isinstance(estate.last("a").outcome, Unknown)
+    assert "bad gateway, friend" in (estate.last("a").reply or "")
+
+
 def test_refused_then_equal_to_live() -> None:
     """A refused change that is withdrawn from the manifest leaves nothing to do."""
     estate = Estate([resource("a")], platform_says=scenario(job_seconds=0))
