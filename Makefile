@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race defects schemas lock wheel wheel-check image clean
+.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race wire defects schemas lock wheel wheel-check image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -69,6 +69,9 @@ race: $(STAMP) ## pipelines that race and die at states elsewhere, in the long f
 
 defects: $(STAMP) ## seeded defects, each of which some test must notice (DEFECTS="--only redirect" for a part of them)
 	nice $(BIN)/python tools/defects.py $(DEFECTS)
+
+wire: $(STAMP) ## connections cut after every byte, and 500 invented requests of each kind for each call
+	WIRE=1 $(BIN)/python -m pytest -q --hypothesis-profile=random tests/wire tests/contracts/test_invented_requests.py
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from reconciler import __version__
-from reconciler.model.applied import Accepted, NotProcessed, NotSent, Operation, RefusalKind, Unknown
+from reconciler.model.applied import Accepted, Operation, Unknown
 from reconciler.platform.api import (
     MAX_REPLY,
     Aborted,
@@ -165,20 +165,6 @@ def test_a_pooled_connection_that_died_is_no_harm() -> None:
     assert sum(isinstance(sent, Reply) for sent in answers) >= 2
 
 
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_redirects_are_followed_to_nowhere(code: int) -> None:
-    """Whatever a redirect says, neither its target nor the host gets a second request."""
-    with loopback_server(answering(reply_bytes(TAKEN.encode()))) as elsewhere:
-        target = f"Location: {elsewhere.origin}/api/public/models/cm-1/deploy"
-        sent, received = deploy_to(answering(reply_bytes(b"", status=f"{code} Moved", headers=(target,))))
-    assert elsewhere.peers == []
-    assert len(received) == 1
-    outcome = classify(sent, operation=Operation.DEPLOY)
-    expected = NotProcessed if code in {307, 308} else Unknown
-    assert isinstance(outcome, expected)
-    assert elsewhere.origin in (outcome.message if isinstance(outcome, NotProcessed) else repr(sent))
-
-
 def test_cookies_and_authentication_are_not_answered() -> None:
     """A reply that sets cookies or asks for a password changes nothing about the next request."""
     more = ("Set-Cookie: a=b", "WWW-Authenticate: Basic realm=x", "Proxy-Authenticate: Basic")
@@ -252,83 +238,6 @@ def test_a_name_that_does_not_exist_is_not_sent() -> None:
     sent = asyncio.run(main())
     assert isinstance(sent, ConnectFailed)
     assert not sent.trust
-
-
-# P5: nothing the platform received is ever called "not sent"
-
-
-@pytest.mark.parametrize("ending", ["reset", "eof"])
-def test_a_request_cut_after_every_byte(ending: str) -> None:
-    """However many bytes the server took before it hung up, the client never claims that nothing was sent."""
-    whole = len(deploy_to(answering(reply_bytes(TAKEN.encode())))[1][0])
-
-    def behave(peer: Peer) -> None:
-        peer.read(peer.number)
-        if ending == "reset":
-            peer.reset()
-
-    async def use(platform: HttpPlatform) -> list[Sent]:
-        return [await platform.send(DEPLOY, at_once) for _ in range(whole + 1)]
-
-    with loopback_server(behave) as server:
-        endings = with_platform(server, use)
-    assert [len(raw) for raw in server.received] == list(range(whole + 1))
-    for count, sent in enumerate(endings):
-        outcome = classify(sent, operation=Operation.DEPLOY)
-        assert isinstance(outcome, Unknown if count else Unknown | NotSent), count
-
-
-# Replies that are cut
-
-
-def _cut_everywhere(whole: bytes, ending: str) -> list[Sent]:
-    def behave(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(whole[: peer.number])
-        if ending == "reset":
-            peer.reset()
-
-    async def use(platform: HttpPlatform) -> list[Sent]:
-        return [await platform.send(DEPLOY, at_once) for _ in range(len(whole) + 1)]
-
-    with loopback_server(behave) as server:
-        endings = with_platform(server, use)
-    assert all(b"POST" in raw for raw in server.received)
-    return endings
-
-
-def test_a_reply_cut_after_every_byte() -> None:
-    """Cut by EOF anywhere before its end a success is unknown, and its id is a candidate as soon as it has come."""
-    whole = reply_bytes(TAKEN.encode())
-    received = whole.index(ID.encode()) + len(ID)
-    for count, sent in enumerate(_cut_everywhere(whole, "eof")):
-        outcome = classify(sent, operation=Operation.DEPLOY)
-        if count == len(whole):
-            assert outcome == Accepted(dock_status_id=ID)
-            continue
-        assert isinstance(outcome, Unknown), count
-        assert outcome.candidates == ((ID,) if count >= received else ()), count
-
-
-def test_a_reply_reset_after_every_byte() -> None:
-    """A reset may overtake bytes that were sent, so ids may be lost on the way; nothing is ever called certain."""
-    whole = reply_bytes(TAKEN.encode())
-    for count, sent in enumerate(_cut_everywhere(whole, "reset")):
-        outcome = classify(sent, operation=Operation.DEPLOY)
-        assert isinstance(outcome, Unknown) or (count == len(whole) and outcome == Accepted(dock_status_id=ID)), count
-
-
-def test_a_refusal_cut_after_every_byte() -> None:
-    """A refusal counts as one as soon as its head is whole; its words may be missing."""
-    whole = reply_bytes(b'{"message": "no"}', status="400 Bad Request")
-    head = whole.index(b"\r\n\r\n") + 4
-    for count, sent in enumerate(_cut_everywhere(whole, "eof")):
-        outcome = classify(sent, operation=Operation.DEPLOY)
-        if count < head:
-            assert isinstance(outcome, Unknown), count
-        else:
-            assert isinstance(outcome, NotProcessed), count
-            assert outcome.kind is RefusalKind.REFUSED
 
 
 # Replies in odd clothes

@@ -43,13 +43,21 @@ class Peer:
     def read_request(self) -> bytes:
         """One request, head and body; what there is of it where the client ends."""
         got = bytearray()
-        while b"\r\n\r\n" not in got:
-            piece = self.read(1)
+        while not got.endswith(b"\r\n\r\n"):
+            piece = self.read(self._certain(got))
             if not piece:
                 return bytes(got)
             got += piece
         found = _LENGTH.search(bytes(got))
         return bytes(got) + self.read(int(found[1]) if found else 0)
+
+    def _certain(self, got: bytearray) -> int:
+        """How many bytes more certainly belong to the head of which this has come. TLS cannot be looked into: one."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return 1
+        there = bytes(got) + self.sock.recv(65536, socket.MSG_PEEK)
+        end = there.find(b"\r\n\r\n")
+        return max(1, (len(there) if end < 0 else end + 4) - len(got))
 
     def read_to_end(self) -> None:
         while self.read(65536):
