@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.controller.board import Board
     from reconciler.controller.notify import Notifier
     from reconciler.controller.notify.notifier import Tally
-    from reconciler.controller.web.options import Options
+    from reconciler.controller.web.options import Network, Options
     from reconciler.wiring import Opened
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +43,20 @@ class Reference(click.ParamType):  # type: ignore[type-arg]  # generic in the st
         return KeyReference(kind=kind, value=rest)
 
 
+class Networks(click.ParamType):  # type: ignore[type-arg]  # as above
+    """`10.0.0.0/8`, or one address."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        from ipaddress import ip_network
+
+        try:
+            return ip_network(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is no network such as 10.0.0.0/8: {error}", param, ctx)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
     """What the command line says of the page. `listen` None is what it does not say."""
@@ -51,6 +65,7 @@ class Serving:
     token: KeyReference | None = None
     webhook_secret: KeyReference | None = None
     user_header: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
 
 
@@ -66,12 +81,20 @@ def serving_options(function: F) -> F:
         click.option("--webhook-secret", type=Reference(), help="Lets a signed POST to /webhook ask for a look."),
         click.option("--user-header", metavar="NAME", help="Instead of a token: the header of a trusted proxy."),
         click.option(
+            "--trusted-proxy",
+            "trusted_proxies",
+            multiple=True,
+            type=Networks(),
+            metavar="NETWORK",
+            help="Where such a proxy asks from, as 10.0.0.0/8. Default: this machine.",
+        ),
+        click.option(
             "--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="Under which the page is asked for."
         ),
     )
 
     def gathered(*args: Any, **kwargs: Any) -> Any:
-        names = ("listen", "token", "webhook_secret", "user_header", "allowed_hosts")
+        names = ("listen", "token", "webhook_secret", "user_header", "trusted_proxies", "allowed_hosts")
         return function(*args, serving=Serving(**{name: kwargs.pop(name) for name in names}), **kwargs)
 
     gathered.__name__, gathered.__doc__ = function.__name__, function.__doc__
@@ -175,8 +198,10 @@ async def _page(
 
 
 def _options(opened: Opened, serving: Serving, listen: str) -> Options:
-    from reconciler.controller.web.options import Options
+    from reconciler.controller.web.options import LOOPBACK, Options
 
+    if serving.trusted_proxies and serving.user_header is None:
+        raise UsageError("--trusted-proxy needs --user-header.", next_step="Name the header in which it says who asks.")
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
         raise UsageError(f"--listen {listen!r} is not HOST:PORT.", next_step=f"Write it as {USUAL}.")
@@ -192,6 +217,7 @@ def _options(opened: Opened, serving: Serving, listen: str) -> Options:
         token=secret(serving.token),
         webhook_secret=secret(serving.webhook_secret),
         user_header=serving.user_header,
+        trusted_proxies=serving.trusted_proxies or LOOPBACK,
         allowed_hosts=serving.allowed_hosts,
         silence=SILENCE,
     )

@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.bench.visitors import SECRET
 from tests.service.conftest import SimulatedPlatform
 from tests.support.loopback import answering, loopback_server, reply_bytes
@@ -109,6 +111,20 @@ def test_one_pass_id_everywhere(project: ProjectFolder) -> None:
         watch.end().ended(0)
     (message,) = receiver.received
     assert {fact["pass"] for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]} == {identity}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--trusted-proxy", "10.0.0.0/8"), "--trusted-proxy needs --user-header"),
+        (("--user-header", "X-User", "--trusted-proxy", "10.0.0.1/8"), "'10.0.0.1/8' is no network such as 10.0.0.0/8"),
+        (("--listen", "0.0.0.0:0"), "open to everybody"),
+    ],
+)
+def test_a_door_that_cannot_be_meant_so(project: ProjectFolder, flags: tuple[str, ...], said: str) -> None:
+    """Options of the page that leave it open, or say half of what they need, end the program before anything is done."""
+    project.init("a")
+    assert said in project.process("watch", "--listen", "127.0.0.1:0", *flags).ended(64).err
 
 
 def test_nothing_secret_is_logged(project: ProjectFolder, platform: SimulatedPlatform) -> None:

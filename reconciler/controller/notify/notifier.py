@@ -65,12 +65,17 @@ class Notifier:
             board.on_event(self.on_event)
 
     def on_pass(self, done: Pass, view: View) -> None:
-        self._tell(self._memory.news(done, view))
+        self._tell(lambda: self._memory.news(done, view))
 
     def on_event(self, event: Event) -> None:
-        self._tell(self._memory.alarm(event))
+        self._tell(lambda: self._memory.alarm(event))
 
-    def _tell(self, facts: tuple[Fact, ...]) -> None:
+    def _tell(self, news: Callable[[], tuple[Fact, ...]]) -> None:
+        try:
+            facts = news()
+        except Exception as error:  # noqa: BLE001 - a mistake of ours here must not end the pass that it is about
+            structlog.get_logger().error("notification", ended=str(Delivered.FAILED), detail=type(error).__name__)
+            return
         for line in self._lines:
             line.put(facts)
 

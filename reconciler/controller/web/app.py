@@ -33,6 +33,7 @@ from reconciler.controller.web.options import Hands, Options
 from reconciler.controller.web.pages import Pages, assets
 from reconciler.controller.web.sse import Streams
 from reconciler.controller.web.webhook import MAX_BODY, Verdict, Webhook
+from reconciler.report.style import safe
 
 MAX_FORM = 4096
 BODY_PATIENCE = 10.0  # seconds for a body to arrive
@@ -141,14 +142,19 @@ class Site:
             return PlainTextResponse(f"The loop has given no sign of life for {age:.0f} s.\n", 503)
         return PlainTextResponse("ok\n")
 
-    async def _readyz(self, _: Request) -> Response:
+    async def _readyz(self, request: Request) -> Response:
+        """Everybody learns where not; why not, which names files and hosts, is for visitors."""
         views = self._board.views.values()
         if not views:
             return PlainTextResponse("No pass has ended yet.\n", 503)
         waiting = [view for view in views if view.last_success_at is None]
         if not waiting:
             return PlainTextResponse("ok\n")
-        lines = [f"{view.environment.name}: no pass has succeeded yet; {_last_end(view)}." for view in waiting]
+        is_visitor = request.scope["visitor"] is not None
+        lines = [
+            f"{view.environment.name}: no pass has succeeded yet; {_last_end(view, whole=is_visitor)}"
+            for view in waiting
+        ]
         return PlainTextResponse("\n".join([*lines, ""]), 503)
 
     async def _metrics(self, _: Request) -> Response:
@@ -294,8 +300,11 @@ def _packed(request: Request, page: Rendered, content_type: str) -> Response:
     return StreamingResponse(page.unpacked(), headers={**headers, "content-length": str(page.size)})
 
 
-def _last_end(view: View) -> str:
-    return f"the last one: {view.last.end}" if view.last is not None else "none has ended"
+def _last_end(view: View, *, whole: bool) -> str:
+    if view.last is None:
+        return "none has ended."
+    why = f": {safe(view.last.detail)}" if whole and view.last.detail else "."
+    return f"the last one: {view.last.end}{why}"
 
 
 def _verdict(verdict: Verdict) -> Response:
