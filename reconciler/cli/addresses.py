@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from reconciler.cli.planning import Planned, Project, plan_one
 from reconciler.errors import UsageError
 from reconciler.model.applied import Entry
 from reconciler.model.plan import Change
+from reconciler.model.spelling import ID_PATTERN, NAME_PATTERN
 from reconciler.status import find as change_at
 from reconciler.wiring import Opened
 
@@ -43,9 +45,20 @@ def split_address(opened: Opened, text: str) -> tuple[str, str]:
             )
         environment, name = opened.names[0], text
     opened.environment(environment)
+    refuse_misspelled(text, name)
+    return environment, f"{environment}/{name}"
+
+
+def refuse_misspelled(text: str, name: str) -> None:
+    """Before any state is looked at: it has nothing under what cannot be a name. Raises UsageError."""
     if not name:
         raise UsageError(f"{text!r} names no deployment.", next_step="Write ENV/NAME.")
-    return environment, f"{environment}/{name}"
+    plain, sign, model_id = name.partition("@")
+    if not re.fullmatch(NAME_PATTERN, plain) or (sign and not re.fullmatch(ID_PATTERN, model_id)):
+        raise UsageError(
+            f"{text!r} is no address.",
+            next_step="Write ENV/NAME; names have small letters, digits and hyphens, as a label of DNS has.",
+        )
 
 
 def find(project: Project, text: str) -> Addressed:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
 
 from reconciler import wiring
+from reconciler.cli.addresses import refuse_misspelled
 from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.session import Session, now
 from reconciler.errors import UsageError
 from reconciler.model.applied import Applied, Entry
+from reconciler.model.spelling import ID_PATTERN
 from reconciler.report.status_text import history_json, history_text
 
 
@@ -37,7 +40,9 @@ def history(ctx: click.Context, address: str | None, output: str, *, values: boo
     environment, _, name = (address or "").partition("/")
     if address and not name and environment not in opened.names and len(opened.names) == 1:
         environment, name = opened.names[0], address
-    chosen = opened.chosen([environment] if environment else [])
+    chosen = opened.chosen([environment] if address else [])
+    if "/" in (address or "") and not re.fullmatch(ID_PATTERN, name):  # a model's id will do, too
+        refuse_misspelled(address or "", name)
     states = [wiring.read_applied(wiring.store_for(opened, one)) for one in chosen]
     selected = [(state, _entries(state, name)) for state in states]
     if name and not any(entries for _, entries in selected):

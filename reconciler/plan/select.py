@@ -36,7 +36,7 @@ def select(changes: tuple[Change, ...], selection: Selection) -> tuple[Change, .
     chosen = {change.address for change in changes if selection.takes(change)}
     if changes and not chosen:
         raise UsageError(
-            f"the selection matches nothing: {_say(selection)}",
+            f"The selection matches nothing: {_say(selection)}",
             next_step="`reconciler status` lists the addresses; a glob matches a name or a whole address.",
         )
     chosen |= {change.replaces for change in changes if change.replaces is not None and change.address in chosen}

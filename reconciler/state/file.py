@@ -173,7 +173,7 @@ class FileStore:
 
     def lock_run(self, holder: Holder) -> FileRunLock:
         if not self.exists():
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         with translated(self._at.run_lock, "locked"):
             for _ in range(_RUN_LOCK_TRIES):
                 file = files.open_file(self._at.run_lock, os.O_RDWR | os.O_CREAT)
@@ -303,7 +303,7 @@ class FileStore:
                 return files.read_file(self._at.snapshot)
             if self.exists():
                 raise StateCorrupt(f"{self._at.snapshot} is gone, and the files beside it are there")
-        raise StateMissing(f"there is no state in {self.location}")
+        raise StateMissing(f"There is no state in {self.location}")
 
     def _decode(self, data: bytes) -> Applied:
         snapshot = decode_snapshot(data, where=str(self._at.snapshot))
@@ -348,7 +348,7 @@ class FileStore:
         while True:
             if self._lock is None:
                 if not (make or self.exists()):
-                    raise StateMissing(f"there is no state in {self.location}")
+                    raise StateMissing(f"There is no state in {self.location}")
                 self._lock = files.open_file(self._at.lock, os.O_RDWR | os.O_CREAT)
             files.wait_for_lock(self._lock, self._at.lock)
             if self._lock.is_at(self._at.lock):

@@ -84,7 +84,7 @@ class MemoryStore:
 
     def _require(self) -> Applied:
         if self._snapshot is None:
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         return self._snapshot
 
     def _seq(self, snapshot: Applied) -> int:

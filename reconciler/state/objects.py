@@ -138,7 +138,7 @@ class ObjectStore:
 
     def lock_run(self, holder: Holder) -> LeaseLock:
         if self._bucket.get(self._name(_SNAPSHOT)) is None:
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         for _ in range(_RACES):
             found, began = self._bucket.get(self._name(_LOCK)), self._clock()
             if found is not None:
@@ -272,7 +272,7 @@ class ObjectStore:
         if found is None:
             if self._bucket.names(self._name("log")):
                 raise StateCorrupt(f"{where} is gone, and its log is there", next_step=_MEND)
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         try:
             snapshot = decode_snapshot(found.data, where=where)
         except StateCorrupt as error:

@@ -371,7 +371,7 @@ class PostgresStore:
     def _require(self, statement: str, **values: Any) -> Any:
         row = self._one(statement, **values)
         if row is None:
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         return row
 
     def _one(self, statement: str, **values: Any) -> Any:
@@ -398,7 +398,7 @@ def _translated(error: Exception, where: str) -> ReconcilerError:
     if state is None or state[:2] in {"08", "40"} or state[:3] == "57P":
         return _Broken(f"{where} cannot be reached: {words}", next_step="Check the server and the network.")
     if state in {"42P01", "3F000"}:
-        return StateMissing(f"there is no state in {where}")
+        return StateMissing(f"There is no state in {where}")
     if state[:2] == "28" or state == "42501":
         step = "Check the user's password and its rights on the tables reconciler_…; `init` also makes them."
         return AuthenticationError(f"{where}: {words}", next_step=step)

@@ -111,7 +111,7 @@ def repair(folder: Path, environment: str, *, now: datetime) -> Repaired:
 
 def _inspect(at: Layout, environment: str, folder: Path) -> Findings:
     if not FileStore(folder, environment).exists():
-        raise StateMissing(f"there is no state in {at.folder}")
+        raise StateMissing(f"There is no state in {at.folder}")
     problem = _what_a_reader_says(folder, environment)
     snapshots = [_look_at_snapshot(path, environment) for path in at.snapshots() if os.path.lexists(path)]
     segments = [_look_at_segment(at.segment(first), environment, first) for first in at.segments()]

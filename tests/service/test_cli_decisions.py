@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +306,26 @@ def test_doctor_says_what_is_wrong(project: ProjectFolder, platform: SimulatedPl
     project.write("reconciler.yaml", "kind: [")
     assert "project file" in project.run("doctor").ended(3).out
     project.run("doctor", "-e", "staging").ended(3)
+
+
+@pytest.mark.parametrize(
+    "address", ["production/", "/alpha", "production//alpha", "production/A b", "a/b/c", "nowhere/a", ""]
+)
+def test_misspelled_addresses_are_told_without_a_state(project: ProjectFolder, address: str) -> None:
+    """An address that cannot be one is told as such, also where there is no state to look it up in."""
+    project.configure()
+    project.deploy("alpha")
+    commands = (("explain",), ("retry",), ("history", "--values"), *((("history",),) if address else ()))
+    for command in commands:
+        shown = project.run(*command, address).ended(64)
+        assert re.search(r"is no address|names no deployment|There is no environment", shown.err), shown.err
+    project.run("explain", "production/alpha").ended(6)
+    assert "There is no state in" in project.run("history", "production/cm-alpha").ended(6).err
+
+
+def test_an_environment_is_no_deployment(project: ProjectFolder) -> None:
+    """The name of an environment alone is told as that, where there are several."""
+    project.configure({"staging": {}})
+    project.deploy("alpha", more="environments: {production: {}}")
+    assert "staging is an environment, not a deployment" in project.run("rollback", "staging", "--yes").ended(64).err
+    assert "Write it as production/alpha" in project.run("explain", "alpha").ended(64).err
