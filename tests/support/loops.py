@@ -32,7 +32,7 @@ from reconciler.model.applied import Applied, Attempt, Binding, Entry, Holder
 from reconciler.model.events import Event
 from reconciler.model.records import Decision, DecisionRecord
 from reconciler.model.resource import Environment, RateLimit
-from reconciler.model.snapshot import Snapshot, SourceFile
+from reconciler.model.snapshot import NO_PROVENANCE, Snapshot, SourceFile
 from reconciler.pipeline import Checked
 from reconciler.platform.api import Platform
 from reconciler.simulator.scenario import Scenario
@@ -65,6 +65,7 @@ class Watched:
         self.manifests: dict[str, bytes] = {}
         self.problem: ReconcilerError | None = None
         self.slow_reading = 0.0
+        self.provenance = NO_PROVENANCE
         self.readings = 0
         self.done: list[Pass] = []
         self.events: list[Event] = []
@@ -148,7 +149,7 @@ class Watched:
         if self.problem is not None:
             raise self.problem
         files = tuple(SourceFile(path=path, data=data) for path, data in sorted(self.manifests.items()))
-        return pipeline.check(Snapshot(files=files), self._settled(), self.memo)
+        return pipeline.check(Snapshot(files=files, provenance=self.provenance), self._settled(), self.memo)
 
     def _settled(self) -> Any:
         lines = ["apiVersion: reconciler/v1", "kind: Project", "environments:"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -14,12 +16,14 @@ from reconciler.controller.supervisor import Supervisor
 from reconciler.errors import SourceError
 from reconciler.model.applied import Accepted
 from reconciler.model.records import Allow, RawRecord, Record, Retry, Suspend
+from reconciler.model.snapshot import NO_PROVENANCE
 from reconciler.platform.api import ConnectFailed
-from reconciler.state.store import DurabilityLost
+from reconciler.state.memory import MemoryStore
+from reconciler.state.store import DurabilityLost, Stored
 from tests.support.failpoints import Fate, FatedStore
 from tests.support.loops import NAME, Watched, as_person, new_store, some, watch
 from tests.support.simulator import scenario
-from tests.support.virtual_time import run_virtual
+from tests.support.virtual_time import START, run_virtual
 
 HOUR = 3600
 
@@ -535,6 +539,77 @@ def test_environment_that_goes_and_comes() -> None:
         assert sorted(watched.supervisor.workers) == ["one", "three"]
 
     watch(story, environments=("one", "two"))
+
+
+class _Elsewhere(MemoryStore):
+    """A state that answers only when the loop has had its turn meanwhile."""
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(name)
+        self._loop = loop
+
+    @property
+    def is_local(self) -> bool:
+        return False
+
+    def read(self) -> Stored:
+        self._wait_for_the_loop()
+        return super().read()
+
+    def read_since(self, seq: int) -> tuple[tuple[Record, ...], int] | None:
+        self._wait_for_the_loop()
+        return super().read_since(seq)
+
+    def _wait_for_the_loop(self) -> None:
+        turned = threading.Event()
+        self._loop.call_soon_threadsafe(turned.set)
+        assert turned.wait(30), "the loop stands still while the state is asked"
+
+
+def test_a_state_elsewhere_does_not_stop_the_loop() -> None:
+    """Whatever is read from a state that is not on this machine, signals, the page and other environments go on meanwhile."""
+
+    async def told() -> None:
+        watched = Watched()
+        empty = watched.stores[NAME].read().snapshot
+        loop = asyncio.get_running_loop()
+        far = _Elsewhere(NAME, loop)
+        far.create(empty)
+        watched.stores[NAME] = far
+
+        async def story(watched: Watched) -> None:
+            for name in some(5):
+                watched.write(name)
+            watched.ask()
+            await watched.passes(1)
+            watched.write("m000", 0)
+            watched.ask()
+            await watched.passes(1)
+
+        await watched.run(story, now=lambda: START + timedelta(seconds=loop.time()))  # threads ask for it too
+        assert [str(done.end) for done in watched.done] == ["succeeded", "succeeded"], watched.done[-1].detail
+
+    run_virtual(told())
+
+
+def test_what_it_writes_itself_is_no_news() -> None:
+    """The commit that a pass without changes records asks for no further pass; what somebody else decides does."""
+
+    async def story(watched: Watched) -> None:
+        await _began(watched)
+        watched.provenance = replace(NO_PROVENANCE, commit="c" * 40)
+        watched.ask()
+        await watched.passes(1)
+        commit = watched.applied().commit
+        assert commit is not None
+        assert commit.commit == "c" * 40
+        await asyncio.sleep(60)
+        assert len(watched.done) == 2
+        watched.decide(Suspend(model_id=None))
+        await watched.passes(1)
+        assert watched.done[-1].cause == "somebody wrote to the state"
+
+    watch(story)
 
 
 def test_once() -> None:
