@@ -183,8 +183,8 @@ def phase_of(attempt: Attempt, *, is_last: bool = True) -> Phase:
 def error_of(attempt: Attempt) -> str | None:
     """What went wrong with an attempt, in a sentence; None when nothing did."""
     match attempt.outcome:
-        case Accepted(status="FAILED", detail=detail):
-            return detail or "the job ended with FAILED and gave no reason"
+        case Accepted(status="FAILED", detail=detail, dock_status_id=job):
+            return detail or f"its job failed and gave no reason: look at {job} in the platform's console"
         case Accepted(timed_out=True):
             return "its job was not over when time was up; it may still be running"
         case NotProcessed(status_code=code, message=message):

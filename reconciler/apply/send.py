@@ -196,7 +196,8 @@ def over(work: Work, status: str, detail: str | None) -> Result:
     """The result of a job that has ended."""
     work.status = status
     if status == "FAILED":
-        return work.result(Ended.FAILED, f"its job failed: {detail}" if detail else "its job failed")
+        nothing = f" and gave no reason: look at {work.dock_status_id} in the platform's console"
+        return work.result(Ended.FAILED, f"its job failed{f': {detail}' if detail else nothing}")
     return work.result(Ended.SUCCEEDED, detail or "")
 
 

@@ -10,6 +10,7 @@ import pytest
 from reconciler.model.applied import Accepted, NotProcessed, NotSent, Unknown
 from reconciler.model.run import Ended
 from reconciler.platform.api import ConnectFailed
+from reconciler.status import error_of
 from tests.support.estates import Estate, resource
 from tests.support.simulator import scenario
 
@@ -95,6 +96,17 @@ def test_next_run(operation: str, rule: dict[str, Any], ended: Ended, outcome: t
     else:
         assert estate.plan().is_empty
         assert (estate.entry("a").live is None) == (operation == "undeploy")
+
+
+def test_failure_without_a_reason_says_where_to_look() -> None:
+    """A reply that is FAILED already and does not say why leads to the job in the platform's console."""
+    estate = Estate([resource("a")], platform_says=scenario({"reply": {"status": "FAILED"}}))
+    (result,) = estate.apply().results
+    outcome = estate.last("a").outcome
+    assert isinstance(outcome, Accepted)
+    job = str(outcome.dock_status_id)
+    assert f"look at {job} in the platform's console" in (result.detail or "")
+    assert job in (error_of(estate.last("a")) or "")
 
 
 def test_connect_failures_then_success() -> None:
