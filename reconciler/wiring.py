@@ -157,7 +157,10 @@ def _beside(opened: Opened, root: Path) -> tuple[SourceFile, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePlace:
-    """Where states are kept, as `state` names it; each environment has its own. `folder` is None where it is no folder."""
+    """Where states are kept, as `state` names it; each environment has its own. `folder` is None where it is no folder.
+
+    The stores of one place are used one after the other: they may share what they reach it by.
+    """
 
     shown: str
     store: Callable[[str], Store]
@@ -203,14 +206,11 @@ def _git_branch(opened: Opened, text: str) -> StatePlace:
     if not sign:
         address, branch = (text, "") if ":" in text else ("", text)
 
-    def remote() -> GitRemote:
-        settings = opened.settings
-        return GitRemote(settings.root, branch or DEFAULT_BRANCH, address or None, lent_environ(opened))
-
+    remote = GitRemote(opened.settings.root, branch or DEFAULT_BRANCH, address or None, lent_environ(opened))
     return StatePlace(
-        shown=remote().shown,
-        store=lambda name: GitStore(remote(), name),
-        environments=lambda: environments_in(remote()),
+        shown=remote.shown,
+        store=lambda name: GitStore(remote, name),
+        environments=lambda: environments_in(remote),
     )
 
 
@@ -251,9 +251,9 @@ def store_for(opened: Opened, environment: Environment) -> Store:
     return state_place(opened).store(environment.name)
 
 
-def refuse_leftovers(opened: Opened) -> None:
+def refuse_leftovers(opened: Opened, place: StatePlace | None = None) -> None:
     """Raises StateForeign when the state knows an environment with entries that the project no longer has."""
-    place = state_place(opened)
+    place = place or state_place(opened)
     for name in place.environments():
         if name in opened.names:
             continue

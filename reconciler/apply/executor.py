@@ -10,6 +10,7 @@ that ran before are followed beside them. The run lock is given back as soon as 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -31,9 +32,12 @@ from reconciler.model.records import Adopt, DecisionRecord, Describe, LockEvent,
 from reconciler.model.run import Ended, Result, RunReport
 from reconciler.plan.edges import UNSATISFIED
 from reconciler.platform.api import Platform
-from reconciler.state.store import DurabilityLost, ExpiringLock, RunLock, RunLockLost, Store
+from reconciler.state.store import DurabilityLost, ExpiringLock, Hurrying, RunLock, RunLockLost, Store
 
 T = TypeVar("T")
+
+# Seconds after the stop in which a store must have answered: what is in flight is read for 5, and everything is over in 7.
+HURRY = 5.8
 
 # A change whose action is not to be carried out, and yet is worth a line at the end.
 NOT_DONE = {
@@ -75,6 +79,8 @@ def _begun(platform: Platform, journal: Journal, context: RunContext) -> Iterato
         stop = stops.enter_context(context.stop.child())
         sends, follows = stops.enter_context(stop.child()), stops.enter_context(stop.child())
         run = Run(platform, journal, context, stop=stop, sends=sends, follows=follows)
+        if isinstance(journal.store, Hurrying):
+            stops.enter_context(context.stop.calling(functools.partial(journal.store.hurry, HURRY)))
         if context.room is not None:
             stops.enter_context(context.room.calling(run.make_room))
         yield run

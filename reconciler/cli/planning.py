@@ -100,10 +100,14 @@ def _of_commit(one: Diagnostic, commit: str) -> Diagnostic:
 
 
 def plan_one(
-    project: Project, environment: Environment, choices: Choices = USUAL_CHOICES, allowed: Allowed = NOTHING_MORE
+    project: Project,
+    environment: Environment,
+    choices: Choices = USUAL_CHOICES,
+    allowed: Allowed = NOTHING_MORE,
+    store: Store | None = None,
 ) -> Planned:
     """Plan one environment against its state. Raises StateError, UsageError."""
-    store = wiring.store_for(project.opened, environment)
+    store = store or wiring.store_for(project.opened, environment)
     applied = _applied(store, environment, allowed)
     if not allowed.rebind:
         wiring.refuse_foreign(environment, applied)
@@ -119,8 +123,9 @@ def plan_one(
 
 def plan_all(project: Project, names: Iterable[str], choices: Choices, allowed: Allowed) -> tuple[Planned, ...]:
     """All environments, or those named."""
-    wiring.refuse_leftovers(project.opened)
-    return tuple(plan_one(project, environment, choices, allowed) for environment in project.chosen(names))
+    place = wiring.state_place(project.opened)
+    wiring.refuse_leftovers(project.opened, place)
+    return tuple(plan_one(project, one, choices, allowed, place.store(one.name)) for one in project.chosen(names))
 
 
 def compare(project: Project, planned: Sequence[Planned], base: Base) -> tuple[Causes, ...]:

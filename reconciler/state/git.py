@@ -129,11 +129,11 @@ class GitStore:
 
     def exists(self) -> bool:
         with self._mutex:
-            return bool(self._fetched().files)
+            return bool((self._tip or self._first()).files)
 
     def read(self) -> Stored:
         with self._mutex:
-            return self._stored(self._fetched())
+            return self._stored(self._first())
 
     def read_since(self, seq: int) -> tuple[tuple[Record, ...], int] | None:
         with self._mutex:
@@ -248,7 +248,17 @@ class GitStore:
         age = (self._now() - lock.renewed_at).total_seconds()
         return lock.lease.seconds - max(age, 0.0)
 
+    def hurry(self, seconds: float) -> None:
+        self._remote.hurry(seconds)
+
     # Reading
+
+    def _first(self) -> _Tip:
+        """At first what was fetched a moment ago to look which environments there are: one fetch, and one moment, for all."""
+        if self._tip is None and self._remote.fetched is not None:
+            self._tip = self._read(self._remote.fetched)
+            return self._tip
+        return self._fetched()
 
     def _fetched(self) -> _Tip:
         commit = self._remote.fetch()
@@ -319,7 +329,7 @@ class GitStore:
 
     def _stored(self, tip: _Tip) -> Stored:
         if tip.stored is None:
-            raise StateMissing(f"there is no state in {self.location}")
+            raise StateMissing(f"There is no state in {self.location}")
         return tip.stored
 
     def _at(self, tip: _Tip, seq: int) -> Stored:

@@ -8,11 +8,13 @@ What git says is shown without the credentials that an address may hold.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import subprocess
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from reconciler.state.address import without_credentials
 
 LOCAL_SECONDS = 30.0  # for what needs no network; it takes milliseconds
 REMOTE_SECONDS = 30.0  # for one exchange with the remote, which has little to say
+GLANCE = 0.1  # seconds between looks whether an exchange is still to be waited for
 HISTORY = 200  # commits fetched to find out whether a push whose answer was lost got there
 
 REMOTE = "state"
@@ -129,6 +132,12 @@ class GitRemote:
         self._named = None if url is None else check_url(url)
         self._environ = {k: v for k, v in environ.items() if not k.startswith("GIT_") or _KEPT.match(k)} | _ENVIRONMENT
         self._folder: str | None = None
+        self._patience = Patience()
+        self.fetched: str | None = None  # what the last fetch brought
+
+    def hurry(self, seconds: float) -> None:
+        """Exchanges with the remote, that under way included, are given up when so much time has passed."""
+        self._patience.ends_in(seconds)
 
     @property
     def ref(self) -> str:
@@ -145,9 +154,10 @@ class GitRemote:
     def fetch(self, depth: int = 1) -> str | None:
         """The branch's newest commit, fetched; None when there is no such branch. Raises StateError, AuthenticationError."""
         arguments = ("--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--quiet", f"--depth={depth}")
-        answer = self._run("fetch", *arguments, REMOTE, f"+{self.ref}:{_TIP}", seconds=REMOTE_SECONDS)
+        answer = self._exchange("fetch", *arguments, REMOTE, f"+{self.ref}:{_TIP}")
         if not isinstance(answer, Failure):
-            return self._ask("rev-parse", "--verify", _TIP).decode().strip()
+            self.fetched = self._ask("rev-parse", "--verify", _TIP).decode().strip()
+            return self.fetched
         if "couldn't find remote ref" in answer.said:
             return None
         raise self._failure("read", answer)
@@ -205,7 +215,7 @@ class GitRemote:
         """Make the commit the branch's newest, if `parent` still is (None: if there is no such branch)."""
         lease = f"--force-with-lease={self.ref}:{parent or ''}"
         arguments = ("--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--recurse-submodules=no", lease)
-        answer = self._run("push", *arguments, REMOTE, f"{commit}:{self.ref}", seconds=REMOTE_SECONDS)
+        answer = self._exchange("push", *arguments, REMOTE, f"{commit}:{self.ref}")
         if not isinstance(answer, Failure):
             return Push(what=Pushed.DONE)
         said = re.search(rf"^!\t\S+:{re.escape(self.ref)}\t\[(remote )?rejected\]", answer.said, re.MULTILINE)
@@ -242,15 +252,17 @@ class GitRemote:
 
     def _ask(self, *arguments: str, given: bytes = b"") -> bytes:
         """Needs no network. Raises StateError."""
-        answer = self._run(*arguments, given=given, seconds=LOCAL_SECONDS)
+        answer = _git(("--git-dir", self._repository(), *arguments), self._environ, given, LOCAL_SECONDS)
         if isinstance(answer, Failure):
             raise GitFailed(
                 f"git {arguments[0]} failed: {_last_words(answer.said)}", answer, next_step="Is the disk full?"
             )
         return answer
 
-    def _run(self, *arguments: str, given: bytes = b"", seconds: float) -> bytes | Failure:
-        return _git(("--git-dir", self._repository(), *arguments), self._environ, given, seconds)
+    def _exchange(self, *arguments: str) -> bytes | Failure:
+        """With the remote, which may take its time, or never answer."""
+        command = ("--git-dir", self._repository(), *arguments)
+        return _git(command, self._environ, b"", REMOTE_SECONDS, self._patience)
 
     def _repository(self) -> str:
         """The bare repository, made when it is first needed and removed with this object."""
@@ -279,7 +291,17 @@ class GitRemote:
                 f" {_last_words(answer.said)}",
                 next_step="Run it in a checkout, or name the repository: git:https://host/path.git#BRANCH.",
             )
-        return answer.decode().strip()
+        return self._absolute(answer.decode().strip())
+
+    def _absolute(self, url: str) -> str:
+        """A path means what it means in the checkout, where git reads it from the top."""
+        host, colon, _ = url.partition(":")
+        if "://" in url or (colon and "/" not in host):
+            return url
+        command = ("-C", os.fspath(self._checkout), "rev-parse", "--show-toplevel")
+        answer = _git(command, self._environ, b"", LOCAL_SECONDS)
+        top = self._checkout if isinstance(answer, Failure) else Path(os.fsdecode(answer.rstrip(b"\n")))
+        return str((top / url).resolve())
 
     def _files_too(self) -> Iterable[tuple[str, str]]:
         """A path only where the checkout's owner has set it as the remote, never where a project file says so."""
@@ -298,7 +320,30 @@ class GitRemote:
                 yield key, value
 
 
-def _git(arguments: Sequence[str], environ: Mapping[str, str], given: bytes, seconds: float) -> bytes | Failure:
+class Patience:
+    """How long exchanges with a remote may still take, all together. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._until = math.inf
+
+    def ends_in(self, seconds: float) -> None:
+        self._until = min(self._until, time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        return self._until - time.monotonic()
+
+
+ENDLESS = Patience()
+
+
+def _git(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    given: bytes,
+    seconds: float,
+    patience: Patience = ENDLESS,
+) -> bytes | Failure:
     """What git answers on stdout. It runs in a session of its own: no terminal to ask on, and no Ctrl-C cuts a push."""
     try:
         process = subprocess.Popen(  # noqa: S603 - argv, no shell; git as PATH says is what users expect
@@ -312,12 +357,13 @@ def _git(arguments: Sequence[str], environ: Mapping[str, str], given: bytes, sec
     except OSError as error:
         step = "Install git, or keep the state elsewhere."
         raise StateError(f"git cannot be run: {error.strerror}", next_step=step) from error
-    try:
-        out, err = process.communicate(given, timeout=seconds)
-    except subprocess.TimeoutExpired:
+    answered = _communicate(process, given, seconds, patience)
+    if answered is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return Failure(said=f"no answer within {seconds:.0f} s", timed_out=True)
+        why = "until the run had to end" if patience.left <= 0 else f"within {seconds:.0f} s"
+        return Failure(said=f"no answer {why}", timed_out=True)
+    out, err = answered
     if process.returncode == 0:
         return out
     said = (
@@ -326,6 +372,20 @@ def _git(arguments: Sequence[str], environ: Mapping[str, str], given: bytes, sec
         else err.decode("utf-8", "replace")
     )
     return Failure(said=without_credentials(said.strip()))
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], given: bytes, seconds: float, patience: Patience
+) -> tuple[bytes, bytes] | None:
+    """What it says, all of it; None when it takes too long, or patience ends meanwhile, which is looked at now and then."""
+    until = time.monotonic() + seconds
+    said: bytes | None = given
+    while (left := min(until - time.monotonic(), patience.left)) > 0:
+        try:
+            return process.communicate(said, timeout=min(left, GLANCE))
+        except subprocess.TimeoutExpired:
+            said = None  # it has it already
+    return None
 
 
 def _as_variables(settings: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:

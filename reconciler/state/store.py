@@ -112,6 +112,15 @@ class ExpiringLock(RunLock, Protocol):
         ...
 
 
+@runtime_checkable
+class Hurrying(Protocol):
+    """A store elsewhere, whose server may never answer."""
+
+    def hurry(self, seconds: float) -> None:
+        """Give up what is not answered when so much time has passed; what was being written is then in doubt."""
+        ...
+
+
 def check_successor(before: Applied, seq: int, snapshot: Applied, location: str) -> None:
     """Whether `snapshot` may take the place of `before`. Raises StateForeign: a wrong one would erase another state."""
     if (snapshot.environment, snapshot.lineage) != (before.environment, before.lineage):

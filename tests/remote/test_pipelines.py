@@ -24,7 +24,7 @@ def test_one_post_a_round(name: str, nursery: Nursery, behind: Servers, folder: 
 
 
 # At which piece of its traffic; an apply of two models has 94 with git, 61 with S3, 52 with PostgreSQL.
-PLANNED = 20  # pieces of its traffic after which a pipeline has planned and has no run lock yet, with git
+PLANNED = 9  # pieces of its traffic after which a pipeline has planned and has no run lock yet, with git
 DEATHS: tuple[tuple[str, int, How], ...] = (
     ("git", 40, "machine"),
     ("git", 50, "signals"),

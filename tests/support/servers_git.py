@@ -3,7 +3,8 @@
     with git_server(folder) as server: clone(server.url, …)
 
 `folder` holds the repositories. What real servers do at the wrong moment can be asked for: `lost` answers to pushes are not
-given (the push counts), `cut` requests are dropped before git sees them, `forbidden` pushes are answered with 403.
+given (the push counts), `cut` requests are dropped before git sees them, `forbidden` pushes are answered with 403, and from the
+`hangs_at`th push on nothing is answered. `asked` are the exchanges: what each wanted, `fetch` or `push`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class GitServer:
     lost: int = 0
     cut: int = 0
     forbidden: int = 0
+    hangs_at: int | None = None
+    hanging: threading.Event = field(default_factory=threading.Event)
+    closing: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -69,10 +74,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         sends = path.endswith("git-receive-pack")
         pushes = sends or "service=git-receive-pack" in query
+        if "service=" in query:
+            told.asked.append("push" if pushes else "fetch")
         if told.needs_password and f"Authorization: {self.headers.get('authorization', '')}" != told.header:
             self._answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?")
         elif pushes and told.takes("forbidden"):
             self._answer(403, [], b"you may not")
+        elif told.hangs_at is not None and told.asked.count("push") >= told.hangs_at:
+            told.hanging.set()
+            told.closing.wait()
+            self.close_connection = True
         elif sends and told.takes("cut"):
             self.close_connection = True
         else:
@@ -151,6 +162,7 @@ def git_server(folder: Path) -> Iterator[GitServer]:
     try:
         yield server.told
     finally:
+        server.told.closing.set()
         server.shutdown()
         server.server_close()
         thread.join(60)
