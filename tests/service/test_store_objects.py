@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,6 +101,43 @@ def test_a_lost_answer_to_a_compaction(fake: GcsFake, url: str) -> None:
     fake.lost = 1
     compact(store)
     assert store_of(url).read().snapshot.serial == 1
+
+
+class _Overtaken(Bucket):
+    """Somebody else is faster between the last look at the snapshot and the next write."""
+
+    meddle: Callable[[], None] | None = None
+
+    def replace(self, name: str, data: bytes, before: Version) -> Version | None:
+        self._be_overtaken()
+        return super().replace(name, data, before)
+
+    def put(self, name: str, data: bytes) -> None:
+        self._be_overtaken()
+        super().put(name, data)
+
+    def _be_overtaken(self) -> None:
+        meddle, self.meddle = self.meddle, None
+        if meddle is not None:
+            meddle()
+
+
+def test_a_compaction_replaces_only_what_it_read(fake: GcsFake, url: str) -> None:
+    """A snapshot that somebody else replaced meanwhile is not overwritten by an older one."""
+    begun(url).append(0, [note(1)])
+    bucket, other = _Overtaken(url, os.environ), store_of(url)
+    store = ObjectStore(bucket, "production", clock=Clock())
+    stored = store.read()
+
+    def append_and_compact() -> None:
+        other.append(1, [note(2)])
+        compact(other)
+
+    other.read()
+    bucket.meddle = append_and_compact
+    with pytest.raises(Conflict):
+        store.compact(1, fold(stored.snapshot, stored.records))
+    assert (store_of(url).read().snapshot.seq, store_of(url).read().snapshot.serial) == (2, 1)
 
 
 def test_lost_answers_about_the_run_lock(fake: GcsFake, url: str) -> None:

@@ -150,6 +150,14 @@ def test_failure_skips() -> None:
     assert schedule.take_skipped() == ()
 
 
+def test_nothing_is_undeployed_after_a_failure() -> None:
+    """A failure anywhere leaves what has no manifest alone; a replace still undeploys its old model."""
+    old = change("old", Action.UNDEPLOY, reason=Reason.MODEL_REPLACED)
+    changes = [change("a"), change("gone", Action.UNDEPLOY), old]
+    assert play(changes, lambda c: c.name != "a") == ([["a", "old"]], ["gone"])
+    assert play(changes) == ([["a", "old"], ["gone"]], [])
+
+
 def test_hold_stops_like_a_failure() -> None:
     """A held entry stops its dependants and the later waves, and lets its own wave go on."""
     changes = [change("a", Action.HOLD), change("b", Action.DEPLOY, "a"), change("c"), change("d", wave=1)]

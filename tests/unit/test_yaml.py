@@ -200,6 +200,13 @@ def test_all_mistakes_are_said_at_once() -> None:
     assert [document.value for document in documents] == [{"fine": True}]
 
 
+def test_merge_keys_are_counted() -> None:
+    """What merge keys repeat counts as if it were written out, however short the text is."""
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 8)}], k{n}: 1}}" for n in range(1, 6)]
+    assert refusal("\n".join(lines)).code == "RC204"
+
+
 def test_a_tab_is_explained() -> None:
     """Who indents with a tab is told about spaces."""
     assert refusal("a:\n\tb: 1").suggestion == "YAML is indented with spaces, never tabs."
