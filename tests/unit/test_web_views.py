@@ -73,6 +73,22 @@ def test_no_key_on_any_page() -> None:
         assert KEY not in text
 
 
+def test_outside_text_is_no_element() -> None:
+    """Text from outside, what a visitor looks for included, is text on the page and nothing more."""
+    hurt = "<img src=x onerror=hurt()>"
+    board = boards.board()
+    view = board.views["staging"]
+    assert view.last is not None
+    board.publish(replace(view, held_up=hurt, last=replace(view.last, cause=hurt)))
+
+    async def story() -> bytes:
+        return (await Pages(board, Kept(board), lambda: boards.NOW).index({"q": hurt}, ANYBODY)).packed
+
+    text = gzip.decompress(run_virtual(story())).decode()
+    assert text.count("&lt;img src=x") >= 2
+    assert "<img src=x" not in text
+
+
 def test_a_page_is_made_when_there_is_something_new() -> None:
     """The same page is given again until the board moves, and then at most twice a second."""
     board = boards.board()
