@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from reconciler.errors import InvalidInput
-from reconciler.platform.api import ConnectFailed, NoReply, Reply, Sent, deploy_request
+from reconciler.platform.api import ConnectFailed, Reply, Sent, deploy_request
 from reconciler.platform.client import HttpPlatform, Timeouts
 from tests.support.certificates import OPENSSL, Authority, make_authority
 from tests.support.loopback import Behaviour, LoopbackServer, Peer, answering, loopback_server, reply_bytes, silent
@@ -72,60 +71,12 @@ def test_a_trusted_authority(authority: Authority) -> None:
     assert KEY.encode() in server.received[0]
 
 
-@pytest.mark.parametrize("name", ["unknown authority", "same name, other key", "wrong name", "expired"])
-def test_an_untrusted_certificate(authority: Authority, stranger: Authority, name: str) -> None:
-    """A certificate that does not prove the host is an error of trust, and the server gets not one byte."""
-    context = authority.server("elsewhere.example.com") if name == "wrong name" else authority.server()
-    if name == "expired":
-        context = authority.server(expired=True)
-    ca_file = {"unknown authority": None, "same name, other key": stranger.ca_file}.get(name, authority.ca_file)
-    with loopback_server(answering(OK), tls=context) as server:
-        sent, records = send(https(server), ca_file=ca_file)
-    assert isinstance(sent, ConnectFailed)
-    assert sent.trust
-    assert "not trusted" in sent.error
-    assert (records, server.received) == (0, [b""])
-
-
 def test_an_address_needs_a_certificate_for_it(authority: Authority) -> None:
     """A certificate for a name does not prove an address; one for the address does."""
     for name, proven in (("localhost", False), ("127.0.0.1", True)):
         with loopback_server(answering(OK), tls=authority.server(name)) as server:
             sent, _ = send(https(server, "127.0.0.1"), ca_file=authority.ca_file)
         assert isinstance(sent, Reply) is proven
-
-
-@pytest.mark.parametrize("told", [OK, b""], ids=["plain http", "closes"])
-def test_a_server_without_tls(authority: Authority, told: bytes) -> None:
-    """A port that speaks no TLS gets a handshake and never the request."""
-
-    def behave(peer: Peer) -> None:
-        peer.read(1)
-        peer.send(told)
-
-    with loopback_server(behave) as server:
-        sent, records = send(https(server), ca_file=authority.ca_file)
-    assert isinstance(sent, ConnectFailed)
-    assert not sent.trust
-    assert records == 0
-    assert KEY.encode() not in server.received[0]
-
-
-def test_a_handshake_that_never_ends(authority: Authority) -> None:
-    """The connect deadline covers TLS: silence there is "not sent"."""
-    with loopback_server(silent) as server:
-        sent, records = send(https(server), ca_file=authority.ca_file, connect=0.05)
-    assert isinstance(sent, ConnectFailed)
-    assert "in time" in sent.error
-    assert records == 0
-
-
-def test_a_reset_after_the_handshake_is_unknown(authority: Authority) -> None:
-    """Once the connection is up, a failure is NoReply."""
-    with loopback_server(Peer.reset, tls=authority.server()) as server:
-        sent, records = send(https(server), ca_file=authority.ca_file)
-    assert isinstance(sent, NoReply)
-    assert records == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff"])
@@ -171,37 +122,6 @@ def test_a_tunnel_through_a_proxy(authority: Authority, variable: str) -> None:
     assert KEY.encode() in request
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
-        b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n",
-        b"nonsense\r\n\r\n",
-        b"",
-    ],
-)
-def test_a_proxy_that_opens_no_tunnel(authority: Authority, told: bytes) -> None:
-    """Whatever the proxy answers, nothing was sent to the platform and the key was shown to nobody."""
-    with loopback_server(tunnelling(authority, told)) as server:
-        environ = {"https_proxy": f"http://user:hunter2@127.0.0.1:{server.port}"}
-        sent, records = send(f"https://{NAME}", ca_file=authority.ca_file, environ=environ)
-    assert isinstance(sent, ConnectFailed)
-    assert "hunter2" not in sent.error
-    assert records == 0
-    assert KEY.encode() not in server.received[0]
-
-
-def test_a_proxy_cannot_pretend_to_be_the_platform(authority: Authority, stranger: Authority) -> None:
-    """TLS inside the tunnel is checked against the platform's name and our authorities."""
-    with loopback_server(tunnelling(authority)) as server:
-        environ = {"https_proxy": f"http://127.0.0.1:{server.port}"}
-        sent, records = send(f"https://{NAME}", ca_file=stranger.ca_file, environ=environ)
-    assert isinstance(sent, ConnectFailed)
-    assert sent.trust
-    assert records == 0
-
-
 def test_a_proxy_over_tls(authority: Authority) -> None:
     """A proxy may itself be reached over TLS, checked against the same authorities."""
     with loopback_server(answering(b""), tls=authority.server()) as server:
@@ -223,14 +143,3 @@ def test_hosts_without_a_proxy(authority: Authority, no_proxy: str) -> None:
         sent, _ = send(https(server), ca_file=authority.ca_file, environ=environ)
     assert isinstance(sent, Reply)
     assert proxy.peers == []
-
-
-def test_a_proxy_that_is_not_there(authority: Authority) -> None:
-    """A refused proxy is "not sent"."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    sent, records = send(
-        f"https://{NAME}", ca_file=authority.ca_file, environ={"https_proxy": f"http://127.0.0.1:{port}"}
-    )
-    assert isinstance(sent, ConnectFailed)
-    assert records == 0

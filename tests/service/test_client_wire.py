@@ -16,7 +16,6 @@ import pytest
 from reconciler import __version__
 from reconciler.model.applied import Accepted, Operation, Unknown
 from reconciler.platform.api import (
-    MAX_REPLY,
     Aborted,
     ConnectFailed,
     NoReply,
@@ -309,69 +308,6 @@ def test_a_broken_reply_does_not_give_the_key_away(head: bytes) -> None:
     assert isinstance(sent, NoReply)
     assert KEY not in sent.error
     assert "[redacted]" in sent.error
-
-
-def _endless(head: bytes, piece: bytes, counter: list[int] | None = None) -> Behaviour:
-    """`counter` gets the length of every piece that could be sent."""
-
-    def behave(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head)
-        while True:
-            peer.send(piece)
-            if counter is not None:
-                counter.append(len(piece))
-
-    return behave
-
-
-@pytest.mark.parametrize(
-    ("head", "piece"),
-    [
-        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536),
-        (_CHUNKED, b"8000\r\n" + b"x" * 0x8000 + b"\r\n"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", b'{"' * 30000),
-    ],
-)
-def test_an_endless_reply_is_cut(head: bytes, piece: bytes) -> None:
-    """Reading stops at one MiB, and the reply says that it is not whole."""
-    counter: list[int] = []
-    with loopback_server(_endless(head, piece, counter)) as server:
-        sent = with_platform(server, lambda platform: platform.send(DEPLOY, at_once))
-    assert isinstance(sent, Reply)
-    assert len(sent.body) == MAX_REPLY
-    assert sum(counter) < 32 * MAX_REPLY, "the system's buffers take some of it, and nobody the rest"
-    assert sent.error is not None
-    assert "larger" in sent.error
-    assert isinstance(classify(sent, operation=Operation.DEPLOY), Unknown)
-
-
-def test_endless_heads_are_cut() -> None:
-    """Interim replies and header fields without end come to an end."""
-    for head, piece in ((b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 1000), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")):
-        with loopback_server(_endless(head, piece)) as server:
-            sent = with_platform(
-                server, lambda platform: platform.send(DEPLOY, at_once), timeouts=replace(PATIENT, reply=0.3)
-            )
-        assert isinstance(sent, NoReply)
-
-
-def test_a_huge_reply_with_an_id_first_is_salvaged() -> None:
-    """An oversized reply is unknown, and the one id in what was read is a candidate."""
-    body = json.dumps({"dock-statusId": ID, "padding": "x" * (2 * MAX_REPLY)}).encode()
-    sent, _ = deploy_to(answering(reply_bytes(body)))
-    outcome = classify(sent, operation=Operation.DEPLOY)
-    assert isinstance(outcome, Unknown)
-    assert outcome.candidates == (ID,)
-
-
-def test_a_compressed_bomb_is_bounded() -> None:
-    """A reply that grows a thousandfold when it is decoded is cut."""
-    bomb = gzip.compress(b" " * (64 * MAX_REPLY))
-    sent, _ = deploy_to(answering(reply_bytes(bomb, headers=("Content-Encoding: gzip",))))
-    assert isinstance(sent, Reply)
-    assert len(sent.body) <= MAX_REPLY
-    assert isinstance(classify(sent, operation=Operation.DEPLOY), Unknown)
 
 
 # Timeouts, phase by phase

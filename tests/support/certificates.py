@@ -1,4 +1,4 @@
-"""Certificates for tests, made by the openssl program: an authority, and servers that are in order, expired or misnamed."""
+"""Certificates for tests, made by the openssl program: an authority, and servers that are in order, out of date or misnamed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 OPENSSL = shutil.which("openssl")
 
@@ -32,6 +33,9 @@ commonName = supplied
 basicConstraints = critical, CA:true
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
+[alone]
+basicConstraints = critical, CA:false
+subjectAltName = {alternative}
 [server]
 basicConstraints = critical, CA:false
 subjectAltName = {alternative}
@@ -40,8 +44,12 @@ extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always
 """
-_VALID = ("20200101000000Z", "20991231235959Z")
-_EXPIRED = ("20200101000000Z", "20200102000000Z")
+When = Literal["now", "expired", "not yet"]
+_VALID: dict[When, tuple[str, str]] = {
+    "now": ("20200101000000Z", "20991231235959Z"),
+    "expired": ("20200101000000Z", "20200102000000Z"),
+    "not yet": ("20980101000000Z", "20991231235959Z"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +62,26 @@ class Authority:
     def ca_file(self) -> str:
         return str(self.folder / "authority.pem")
 
-    def server(self, name: str = "localhost", *, expired: bool = False) -> ssl.SSLContext:
+    def server(self, name: str = "localhost", *, valid: When = "now") -> ssl.SSLContext:
         """A server's side of TLS with a certificate for `name`."""
-        place = self.folder / f"{name}{'-expired' if expired else ''}"
+        place = self.folder / f"{name} {valid}"
         if not place.exists():
             place.mkdir()
-            self._sign(place, name, _EXPIRED if expired else _VALID)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(place / "cert.pem", place / "key.pem")
-        return context
+            self._sign(place, name, _VALID[valid])
+        return _server_side(place)
+
+    def self_signed(self, name: str = "localhost") -> ssl.SSLContext:
+        """A server that nobody but itself vouches for."""
+        place = self.folder / f"{name} alone"
+        if not place.exists():
+            place.mkdir()
+            config = _write_config(place, name, f"DNS:{name}")
+            _new_key(place / "key.pem")
+            _openssl(
+                *("req", "-new", "-x509", "-config", config, "-extensions", "alone", "-days", "3650"),
+                *("-key", place / "key.pem", "-out", place / "cert.pem"),
+            )
+        return _server_side(place)
 
     def _sign(self, place: Path, name: str, valid: tuple[str, str]) -> None:
         kind = "IP" if name.replace(".", "").isdigit() else "DNS"
@@ -76,6 +95,12 @@ class Authority:
             *("-startdate", valid[0], "-enddate", valid[1]),
             *("-in", place / "request.pem", "-out", place / "cert.pem"),
         )
+
+
+def _server_side(place: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "cert.pem", place / "key.pem")
+    return context
 
 
 def make_authority(folder: Path) -> Authority:

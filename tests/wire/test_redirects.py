@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.model.applied import NotProcessed, Operation, RefusalKind, Unknown
 from reconciler.platform.endings import Unreadable
-from tests.support.certificates import OPENSSL, Authority, make_authority
+from tests.support.certificates import Authority
 from tests.support.loopback import Behaviour, LoopbackServer, Peer, loopback_server, reply_bytes
 from tests.wire.calls import KEY, Call, each_call, over
 
@@ -115,7 +115,6 @@ def test_redirects_lead_nowhere(call: Call, code: str, place: str) -> None:
         assert isinstance(meaning, Unknown)
 
 
-@pytest.mark.skipif(OPENSSL is None, reason="the openssl program, which makes the certificates, is not there")
 @pytest.mark.parametrize("code", ["302 Found", *CERTAIN])
 @each_call
 def test_from_https_to_http(call: Call, code: str, authority: Authority) -> None:
@@ -126,9 +125,3 @@ def test_from_https_to_http(call: Call, code: str, authority: Authority) -> None
     assert_nobody_else_heard(servers)
     assert isinstance(call.meaning(sent), Unreadable | Unknown | NotProcessed)
     assert call.operation is not Operation.DEPLOY or servers.there.origin in repr(sent)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that only `ca_file` makes trusted."""
-    return make_authority(tmp_path_factory.mktemp("authority"))
