@@ -10,8 +10,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reconciler.errors import AuthenticationError, StateCorrupt, StateError, StateForeign, StateMissing, UsageError
+from reconciler.errors import (
+    AuthenticationError,
+    StateCorrupt,
+    StateError,
+    StateForeign,
+    StateMissing,
+    StateTooNew,
+    UsageError,
+)
 from reconciler.state.fold import fold
+from reconciler.state.format import LOG_FORMAT
 from reconciler.state.postgres import Database, PostgresStore, environments_in
 from reconciler.state.store import DurabilityLost
 from tests.support.records import HOLDER, empty, note
@@ -127,6 +136,20 @@ def test_an_acknowledged_append_survives_the_server(url: str) -> None:
 
 
 # What is not as it should be
+
+
+def test_a_state_of_version_1(url: str) -> None:
+    """It is read as it is, and what is appended gives it the tag that an earlier program refuses."""
+    begun(url).append(0, [note(1)])
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE reconciler_state SET format = 'reconciler/log/v1'")
+        store = store_of(url)
+        assert store.read().records == (note(1),)
+        store.append(1, [note(2)])
+        assert connection.execute("SELECT format FROM reconciler_state").fetchone() == (LOG_FORMAT,)
+        connection.execute("UPDATE reconciler_state SET format = 'reconciler/log/v3'")
+    with pytest.raises(StateTooNew):
+        store_of(url).read()
 
 
 def test_nothing_is_made_by_looking(url: str) -> None:
