@@ -13,11 +13,12 @@ import pytest
 from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped] # it has none
 from playwright.async_api import Browser, Page, expect
 
-from reconciler.controller.board import Board
+from reconciler.controller.board import Board, PassEnd
 from reconciler.controller.web.options import Hands, Options
 from reconciler.controller.web.server import serve
 from reconciler.diagnostics import Diagnostic, Position
-from reconciler.model.applied import Accepted
+from reconciler.model.applied import Accepted, Hold, NotProcessed, Outcome, RefusalKind, Unknown
+from reconciler.model.events import Event
 from tests.support import boards
 from tests.support.browser import chromium, needs_chromium
 
@@ -39,11 +40,11 @@ def shown(page: Page) -> Any:
     return page.locator("tr.row:visible")
 
 
-def run(story: Callable[[str, Browser, Board], Awaitable[None]], board: Board | None = None) -> None:
+def run(story: Callable[[str, Browser, Board], Awaitable[None]], board: Board | None = None, **options: Any) -> None:
     made = board or boards.board()
 
     async def whole() -> None:
-        async with opened(made) as (address, browser):
+        async with opened(made, **options) as (address, browser):
             await story(address, browser, made)
 
     asyncio.run(whole())
@@ -195,56 +196,87 @@ def test_by_keyboard_alone() -> None:
 
 
 def test_hostile_strings_run_no_script() -> None:
-    """Whatever stands in any field that came from outside, it is text on the page and nothing more."""
+    """Whatever stands in any field that came from outside, then or later, it is text on the page and nothing more."""
 
-    async def story(address: str, browser: Browser, _: Board) -> None:
-        page = await browser.new_page()
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        page = await (await browser.new_context(extra_http_headers={"X-User": HOSTILE})).new_page()
         for path in ("/", "/d/staging/flan-t5", f"/?q={HOSTILE}&env={HOSTILE}&show={HOSTILE}"):
             await page.goto(address + path)
             await expect(page.locator("#connection-word")).to_have_text("live")
+            board.tell(happening(HOSTILE))
+            if path.endswith("flan-t5"):
+                await expect(page.locator(".banner.m-busy")).to_contain_text("onerror")
             assert await page.evaluate("window.hurt") is None
             assert await page.locator("img").count() == 0
             assert await page.locator("a[href^='javascript']").count() == 0
         await page.goto(f"{address}/d/staging/flan-t5")
-        assert "onerror" in await page.inner_text("body")
+        shown = await page.inner_text("body")
+        assert shown.count("onerror") >= 15, "a field is missing"
 
-    run(story, hostile())
+    run(story, hostile(HOSTILE), user_header="X-User")
 
 
-def hostile() -> Board:
-    """Every string that the platform, a manifest, git or a person could have written."""
+@pytest.mark.parametrize("width", [1360, 390])
+def test_long_words_stay_within_the_page(width: int) -> None:
+    """A word of 300 characters in every field makes no page wider than the window."""
+
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        page = await browser.new_page(viewport={"width": width, "height": 800})
+        for path in ("/", "/d/staging/flan-t5"):
+            await page.goto(address + path)
+            await expect(page.locator("#connection-word")).to_have_text("live")
+            board.tell(happening(LONG))
+            await expect(page.locator(".m-busy", has_text="WWWW").first).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+    run(story, hostile(LONG))
+
+
+LONG = "W" * 300
+
+
+def happening(text: str) -> Event:
+    """What the platform says of a job while a pass is under way."""
+    return replace(boards.polled("staging/flan-t5", status=text), dock_status_id=text, detail=text)
+
+
+def hostile(text: str) -> Board:
+    """The same text in all that the platform, a manifest, git or a person could have written."""
     clean = boards.staging(boards.NOW)
     assert clean.applied is not None
     assert clean.plan is not None
+    assert clean.last is not None
     name = "cm-00000000-0000-5000-8000-000000000007"
     entry = clean.applied.entries[name]
     [attempt] = entry.attempts
-    bad = replace(
-        attempt,
-        id=HOSTILE,
-        provenance=replace(attempt.provenance, commit=HOSTILE, author=HOSTILE),
-        outcome=Accepted(dock_status_id=HOSTILE, status="FAILED", detail=HOSTILE),
-        decided=HOSTILE,
+    ends: tuple[Outcome, ...] = (
+        Accepted(dock_status_id=text, status=text, detail=text),
+        NotProcessed(kind=RefusalKind.REFUSED, message=text, status_code=400),
+        Unknown(reason=text),
+        Accepted(dock_status_id=text, status="FAILED", detail=text),
     )
-    applied = replace(clean.applied, entries={**clean.applied.entries, name: replace(entry, attempts=(bad,))})
-    [first, *rest] = [one for one in clean.plan.changes if one.name == "flan-t5"]
-    assert rest == []
+    provenance = replace(attempt.provenance, commit=text, author=text)
+    attempts = tuple(
+        replace(attempt, id=f"{text}{number}", provenance=provenance, outcome=end, decided=text, manifest=text)
+        for number, end in enumerate(ends)
+    )
+    hold = Hold(who=text, why=text, since=boards.NOW)
+    bad = replace(entry, attempts=attempts, suspension=hold, quarantine=replace(hold, digest=attempt.digest))
+    applied = replace(clean.applied, entries={**clean.applied.entries, name: bad}, suspension=hold)
+    [first] = [one for one in clean.plan.changes if one.name == "flan-t5"]
     wrong = replace(
         first,
-        detail=HOSTILE,
-        hint=HOSTILE,
-        model_type=HOSTILE,
-        body=json.dumps({"deviceType": HOSTILE, HOSTILE: HOSTILE}),
-        metadata=replace(first.metadata, labels=((HOSTILE, HOSTILE),), manifest=HOSTILE),
+        detail=text,
+        hint=text,
+        model_type=text,
+        body=json.dumps({"deviceType": text, text: text}),
+        metadata=replace(first.metadata, labels=((text, text),), manifest=text),
     )
     plan = replace(clean.plan, changes=tuple(wrong if one is first else one for one in clean.plan.changes))
-    mistake = Diagnostic(
-        code=HOSTILE, message=HOSTILE, position=Position(file=HOSTILE), path=HOSTILE, suggestion=HOSTILE
-    )
-    assert clean.last is not None
-    last = replace(clean.last, detail=HOSTILE, cause=HOSTILE, commit=HOSTILE)
-    board = Board(source=HOSTILE, remote=f"javascript:{HOSTILE}")
-    board.publish(replace(clean, plan=plan, applied=applied, diagnostics=(mistake,), held_up=HOSTILE, last=last))
+    mistake = Diagnostic(code=text, message=text, position=Position(file=text), path=text, suggestion=text)
+    last = replace(clean.last, end=PassEnd.FAILED, detail=text, cause=text, commit=text)
+    board = Board(source=text, remote=f"javascript:{text}")
+    board.publish(replace(clean, plan=plan, applied=applied, diagnostics=(mistake,), held_up=f"{text} ", last=last))
     return board
 
 

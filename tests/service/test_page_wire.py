@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from reconciler.controller.board import Board
 from reconciler.controller.web.options import Hands, Options
@@ -105,6 +106,56 @@ def test_every_answer_has_the_headers_and_foreign_names_get_none() -> None:
         assert (await client.post("/")).status_code == 405
 
     run(story)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example.net", "localhost.evil.example.net", "127.0.0.1.evil.example.net:80", "0x7f000001", "@localhost", ""],
+)
+def test_a_name_that_somebody_points_here_reads_nothing(host: str) -> None:
+    """Under any name but ours every address answers 421, and no delivery is heard: a page elsewhere cannot rebind its name."""
+    looks: list[str] = []
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        for path in (
+            "/",
+            "/d/production/flan-t5",
+            "/events",
+            "/api/v1/status",
+            "/metrics",
+            "/readyz",
+            "/static/app.js",
+        ):
+            answer = await client.get(path, headers={"host": host})
+            assert (answer.status_code, "flan" in answer.text) == (421, False), path
+        answer = await client.post("/webhook", headers={"host": host, "x-gitlab-token": SECRET})
+        assert (answer.status_code, looks) == (421, [])
+
+    run(story, hands=Hands(look=looks.append, now=lambda: boards.NOW), webhook_secret=SECRET)
+
+
+def test_forged_replayed_and_flooding_deliveries() -> None:
+    """A flood of forged deliveries and a replayed one ask for nothing, and the genuine one among them is heard."""
+    looks: list[str] = []
+
+    async def story(client: httpx.AsyncClient, _: Board) -> None:
+        body = b'{"ref": "refs/heads/main"}' * 100
+        right = {"x-hub-signature-256": f"sha256={hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}"}
+        wrong = f"sha256={hmac.new(b'another', body, hashlib.sha256).hexdigest()}"
+        forged = (
+            {"x-hub-signature-256": wrong},
+            {"x-gitlab-token": "another-token-of-some-length"},
+            {"x-reconciler-signature": wrong, "x-reconciler-timestamp": str(int(boards.NOW.timestamp()))},
+            {"x-reconciler-signature": right["x-hub-signature-256"], "x-reconciler-timestamp": "0"},
+        )
+        flood = [client.post("/webhook", content=body, headers=forged[number % 4]) for number in range(100)]
+        genuine, *answers = await asyncio.gather(client.post("/webhook", content=body, headers=right), *flood)
+        assert genuine.status_code == 202
+        assert {answer.status_code for answer in answers} == {401}
+        replayed = await client.post("/webhook", content=body, headers=right)
+        assert (replayed.status_code, looks) == (200, ["webhook from GitHub"])
+
+    run(story, hands=Hands(look=looks.append, now=lambda: boards.NOW), webhook_secret=SECRET)
 
 
 def test_strangers_learn_nothing() -> None:

@@ -11,6 +11,7 @@ from reconciler.controller.web.auth import ANYBODY
 from reconciler.controller.web.kept import Kept, Rendered, TooBusy
 from reconciler.controller.web.pages import Pages
 from reconciler.controller.web.views import Attention, Filter, details_of, section_of
+from reconciler.model.applied import Hold
 from tests.support import boards
 from tests.support.virtual_time import run_virtual
 
@@ -181,3 +182,22 @@ def test_a_crowd_beyond_the_waiting_room_is_sent_away() -> None:
     answers = run_virtual(story())
     assert sum(isinstance(one, TooBusy) for one in answers) == 16
     assert sum(isinstance(one, Rendered) for one in answers) == 64
+
+
+def test_a_suspension_is_said_once() -> None:
+    """Who suspended a deployment and why stands below it; who suspended all of an environment stands at its head alone."""
+    rows = {row.status.name: row for row in section_of(boards.production(boards.NOW)).rows}
+    assert rows["summarise"].note == "suspended by Grace: load test until Thursday"
+    calm = boards.staging(boards.NOW)
+    assert calm.applied is not None
+    hold = Hold(who="Ada", why="the platform moves", since=boards.NOW)
+    whole = replace(calm, applied=replace(calm.applied, suspension=hold))
+    assert {row.note for row in section_of(whole).rows} == {""}
+    board = boards.board()
+    board.publish(whole)
+
+    async def story() -> str:
+        pages = Pages(board, Kept(board), lambda: boards.NOW)
+        return gzip.decompress((await pages.index({}, ANYBODY)).packed).decode()
+
+    assert run_virtual(story()).count("Suspended by Ada: the platform moves") == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from http.cookies import CookieError, SimpleCookie
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from reconciler.controller.web.options import Options, address_of
+
+_HOST = re.compile(r"([A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 COOKIE = "reconciler_session"
 SESSION_SECONDS = 12 * 3600
@@ -93,10 +96,10 @@ def _cookie(headers: Headers) -> str:
 
 def is_our_name(host: str, options: Options) -> bool:
     """Whether a Host header names this server. A page elsewhere can make a name of its own point here, but no address."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    found = _HOST.fullmatch(host)
+    if found is None:
         return False
+    name = found[1].lower()
     if name == "localhost" or address_of(name) is not None:
         return True
     return any(_is_named(name, allowed.lower()) for allowed in options.allowed_hosts)
