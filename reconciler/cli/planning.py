@@ -148,7 +148,8 @@ def compare(project: Project, planned: Sequence[Planned], base: Base) -> tuple[C
 
 
 def _causes(head: Plan, before: Plan | None, base: Base, *, unread: bool) -> Causes:
-    return causes(head, before, base=base.ref, commit=base.commit.commit or "", unread=unread)
+    found = causes(head, before, base=base.ref, commit=base.commit.commit or "", unread=unread)
+    return replace(found, ahead=base.ahead)
 
 
 def _applied(store: Store, environment: Environment, allowed: Allowed) -> Applied:

@@ -17,7 +17,8 @@ class Causes:
     `orphaned` those that run without a manifest because of it.
 
     `base` says what was compared with, as it was named, and `commit` which commit that is. `unread` is True when the base
-    has errors: what it says of their manifests is not known, so they count as caused.
+    has errors: what it says of their manifests is not known, so they count as caused. `ahead` is how many commits the base
+    has that were not planned.
     """
 
     environment: str
@@ -28,6 +29,7 @@ class Causes:
     undone: tuple[str, ...] = ()
     orphaned: tuple[str, ...] = ()
     unread: bool = False
+    ahead: int = 0
 
 
 def causes(head: Plan, before: Plan | None, *, base: str, commit: str, unread: bool = False) -> Causes:

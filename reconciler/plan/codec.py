@@ -121,6 +121,7 @@ def _causes_schema() -> dict[str, Json]:
         "undone": {**addresses, "description": "What only the base would change."},
         "orphaned": {**addresses, "description": "What runs without a manifest, and does not on the base."},
         "baseHasErrors": {"type": "boolean"},
+        "baseAhead": {"type": "integer", "minimum": 0, "description": "Commits of the base that were not planned."},
     }
     return {
         "type": "object",

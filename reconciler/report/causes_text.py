@@ -28,6 +28,7 @@ def causes_json(causes: Iterable[Causes]) -> list[Json]:
             "undone": list(one.undone),
             "orphaned": list(one.orphaned),
             "baseHasErrors": one.unread,
+            "baseAhead": one.ahead,
         }
         for one in causes
     ]

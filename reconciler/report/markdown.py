@@ -229,6 +229,11 @@ def _about(plan: Plan, causes: Causes | None, riding: int) -> Iterator[str]:
         yield f"**{riding} of it {'rides' if riding == 1 else 'ride'} along**: pending already, {compared}."
     else:
         yield f"All of it is caused here, {compared}." if causes.caused else f"Nothing is caused here, {compared}."
+    if causes.ahead:
+        yield (
+            f"**{code(causes.base)} has {count(causes.ahead, 'commit')} that {'is' if causes.ahead == 1 else 'are'} not planned"
+            " here**: merging keeps what they did, also where this plan takes it back. Bring the branch up to date to see it."
+        )
     if causes.unread:
         yield "The base has manifests with errors; what is said of them there is not known."
 

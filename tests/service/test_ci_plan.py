@@ -122,6 +122,10 @@ def test_base_that_went_on(repository: ProjectFolder) -> None:
     (causes,) = shown.json["causes"]
     assert (causes["caused"], causes["ridesAlong"], causes["undone"]) == (["production/a"], [], [])
     assert "main has a commit that is not planned here" in shown.err
+    assert causes["baseAhead"] == 1
+    assert (
+        "`main` has 1 commit that is not planned here" in repository.run("plan", "--base", "main", "-o", "markdown").out
+    )
 
 
 def test_base_with_errors(repository: ProjectFolder) -> None:

@@ -135,6 +135,15 @@ def test_what_rides_along_stands_apart() -> None:
     assert "Left without a manifest because of this, and still running: `production/d`." in riding
 
 
+def test_a_base_that_went_on_is_said() -> None:
+    """A branch that is behind its base plans what merging does not do: whoever reads the comment must know."""
+    causes = Causes(environment="production", base="origin/main", commit="0123456789abcdef", ahead=2)
+    (text,) = plan_markdown([plan(change("a"))], {"production": causes})
+    assert "**`origin/main` has 2 commits that are not planned here**" in text
+    (text,) = plan_markdown([plan(change("a"))], {"production": replace(causes, ahead=0)})
+    assert "not planned here" not in text
+
+
 def test_long_parts_are_folded() -> None:
     """A few lines are open; many are folded, a change each."""
     (short,) = plan_markdown([plan(change("a"))])
