@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ from reconciler.apply.journal import Journal
 from reconciler.apply.recover import as_of_now, running_jobs
 from reconciler.controller.board import Board, Pass, PassEnd, View
 from reconciler.controller.policy import PROBE, Judgement, Pause, judge
-from reconciler.diagnostics import Severity, errors_in
+from reconciler.diagnostics import Diagnostic, Severity, errors_in
 from reconciler.errors import (
     AuthenticationError,
     GuardError,
@@ -423,7 +423,7 @@ class Worker:
         elif isinstance(error, AuthenticationError):
             self._pause = Pause(until=now + PROBE, why=str(error))
             again, end = now + PROBE, PassEnd.FAILED
-        return Outcome(end=end, detail=f"{error} {error.next_step}", problem=error, again_at=again)
+        return Outcome(end=end, detail=_in_words(error), problem=error, again_at=again)
 
     def _outcome(
         self, checked: Checked, judged: Judgement, report: RunReport | None = None, *, superseded: bool = False
@@ -448,10 +448,9 @@ class Worker:
             return PassEnd.FAILED, f"{bad[0].address}: {bad[0].detail or bad[0].ended}{more}"
         if judged.held_up is not None:
             return PassEnd.WAITING, judged.held_up
-        wrong = len(errors_in(checked.diagnostics))
+        wrong = errors_in(checked.diagnostics)
         if wrong:
-            first = errors_in(checked.diagnostics)[0]
-            return PassEnd.WAITING, f"{wrong} errors in the manifests; the first: {first.position}: {first.message}"
+            return PassEnd.WAITING, f"{len(wrong)} errors in the manifests; {_first(wrong)}"
         if judged.needs_a_person:
             first_wait = next(wait for wait in judged.waits if wait.until is None)
             return PassEnd.WAITING, f"{first_wait.address}: {first_wait.why}"
@@ -501,6 +500,16 @@ def _readable(reading: Reading) -> Checked:
         where = absent[0].position.file if absent[0].position else "the source"
         raise SourceError(f"{where}: {absent[0].message}; nothing is changed.", diagnostics=tuple(absent))
     return reading.checked
+
+
+def _in_words(error: ReconcilerError) -> str:
+    """Nobody lists the errors beside it, as commands do; a source's are in its message."""
+    wrong = errors_in(error.diagnostics) if type(error) is InvalidInput else ()
+    return f"{error} Nothing was changed; {_first(wrong)}" if wrong else f"{error} {error.next_step}"
+
+
+def _first(wrong: Sequence[Diagnostic]) -> str:
+    return f"the first: {wrong[0].position}: {wrong[0].message}"
 
 
 def essence(reading: Reading, environment: str) -> object:

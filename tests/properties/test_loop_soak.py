@@ -20,6 +20,7 @@ from typing import Any
 from reconciler.model.applied import MAX_ATTEMPTS, Accepted, Entry, Situation, Unanswered, Unknown, situation_of
 from reconciler.model.records import Allow, Resolve
 from reconciler.platform.endings import TERMINAL
+from reconciler.state.format import decode_snapshot, encode_snapshot
 from tests.support.loops import NAME, Watched, some, watch
 from tests.support.simulator import scenario
 
@@ -123,7 +124,10 @@ def _grow_old(watched: Watched) -> None:
     watched.decide(Allow())  # a record that the loop has not seen makes it read the snapshot
     applied = watched.applied()
     entries = {model: _with_past(entry) for model, entry in applied.entries.items()}
-    watched.stores[NAME].compact(applied.seq, replace(applied, entries=entries))
+    grown = decode_snapshot(
+        encode_snapshot(replace(applied, entries=entries)), where="memory"
+    )  # nothing in it is shared
+    watched.stores[NAME].compact(applied.seq, grown)
 
 
 def _with_past(entry: Entry) -> Entry:
@@ -151,7 +155,7 @@ async def _misfortunes(watched: Watched, seen: _Seen, chance: random.Random, nam
         changed = chance.sample(names, 4)
         struck = chance.sample(changed, 2)
         rules = [{**chance.choice(FAULTS), "match": {"model": f"cm-{name}"}} for name in struck]
-        watched.says(scenario(*rules, job_seconds=30))
+        watched.says(scenario(*rules, job_seconds=1))
         for name in changed:
             watched.write(name, round(chance.random(), 3))
         watched.ask(f"turn {turn}")

@@ -57,6 +57,21 @@ def test_once(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     project.process("watch", "--once", *QUICK).ended(3)
 
 
+def test_a_spoilt_project_file(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """It changes nothing, the pass says where the mistake is, and once it is mended everything goes on."""
+    project.init(*"abcde")
+    process = _began(project)
+    whole = (project.root / "reconciler.yaml").read_text()
+    project.write("reconciler.yaml", whole.replace('"kind"', '"kin"'))
+    said = process.wait_for('"event": "pass"')
+    assert "Nothing was changed; the first: reconciler.yaml:" in said
+    project.write("reconciler.yaml", whole)
+    project.deploy("a", temperature=0)
+    process.wait_for('"ended": "succeeded"')
+    _end(process)
+    assert len(platform.posts) == 6
+
+
 def test_dry_run(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """It says what it would do, on stdout; nothing is sent and nothing written."""
     project.init("a", "b")
