@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race wire defects schemas lock wheel wheel-check image clean
+.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race wire defects schemas lock wheel wheel-check sbom audit image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -76,8 +76,9 @@ wire: $(STAMP) ## connections cut after every byte, and 500 invented requests of
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
 	$(COMPILE) pyproject.toml --extra server --extra notify --output-file requirements/runtime.lock
-	$(COMPILE) pyproject.toml --all-extras --group test --group lint --group build --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --all-extras --group test --group lint --group build --group supply --output-file requirements/dev.lock
 	$(COMPILE) --group build --output-file requirements/build.lock
+	$(COMPILE) --group audit --output-file requirements/audit.lock
 
 wheel: $(STAMP) ## the wheel, in dist/
 	rm -rf dist
@@ -88,6 +89,17 @@ wheel-check: wheel ## the wheel, installed in an empty environment, gives the co
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/reconciler-*.whl
 	cd build/empty && bin/reconciler --version && bin/python -m reconciler -C ../.. validate
+
+sbom: $(STAMP) ## what the wheel needs, as a bill of materials (CycloneDX), in dist/
+	$(BIN)/python tools/sbom.py wheel --out dist/reconciler.cdx.json
+
+audit: build/audit/.installed ## known vulnerabilities of what is pinned, where the advisory service can be reached
+	build/audit/bin/python tools/audit.py
+
+build/audit/.installed: requirements/audit.lock
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock
+	@touch $@
 
 image: ## the container image, built and tried without an engine (root; buildah, debootstrap)
 	tools/image.sh

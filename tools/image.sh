@@ -78,6 +78,12 @@ if find "$mounted/opt/reconciler" "$mounted/usr" -newer "$OUT/build.log" -type f
   say "running it wrote into the image"; exit 1
 fi
 in_store inspect --type image "localhost/$NAME:$version" >"$OUT/image.json"
+if [ -x .venv/bin/python ]; then
+  .venv/bin/python tools/sbom.py image --root "$mounted" --out "$OUT/sbom.cdx.json"
+  say "bill of materials: $OUT/sbom.cdx.json, $(grep -c '"purl"' "$OUT/sbom.cdx.json") packages"
+else
+  say "no bill of materials: \`make env\` first"
+fi
 in_store images --format '{{.Name}}:{{.Tag}} {{.Size}}' "localhost/$NAME:$version"
 for folder in / /opt/reconciler /usr/lib/git-core; do
   say "MB in $folder: $(du -sm "$mounted$folder" | cut -f 1)"
