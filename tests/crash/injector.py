@@ -48,7 +48,7 @@ class Fault:
     - `torn`: SIGKILL after half of it where it writes or sends, else after it.
     - `power`: as `torn`, and everything unsynced is lost; `power-some`: a part of it, chosen by `seed`.
     - `term`: SIGTERM before the call, which is made all the same.
-    - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT.
+    - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT. It has `slept` that many seconds, by the clock that goes on.
     - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
 
     With `call`, only calls of that name count; `post` is the send with the first byte of a POST. `slow` are seconds that every
@@ -61,6 +61,7 @@ class Fault:
     slow: float = 0.0
     errno: int = errno.ENOSPC
     seed: int | None = None
+    slept: float = 0.0
 
 
 NO_FAULT = Fault()
@@ -132,6 +133,7 @@ class Injector:
                 os.kill(os.getpid(), signal.SIGTERM)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+                _have_slept(fault.slept)
             case "error" | "errors" if name in FILE_CALLS:
                 raise OSError(fault.errno, os.strerror(fault.errno))
         return do()
@@ -191,6 +193,12 @@ class Injector:
         if end and length is not None and found is not None and len(body) == int(length[1]):
             self.tell("whole", path=found[2].decode())
             request.clear()
+
+
+def _have_slept(seconds: float) -> None:
+    """The monotonic clock is ahead by so much from here on."""
+    real = time.monotonic
+    time.monotonic = lambda: real() + seconds
 
 
 class _Files:
