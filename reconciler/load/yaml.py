@@ -158,8 +158,17 @@ def _syntax(error: Exception, data: bytes, file: str) -> Diagnostic:
     message = f"not YAML: {problem}" + (f" ({context})" if context else "")
     if context and "duplicate anchor" in context:  # YAML allows it, PyYAML's composer does not, and nobody means it
         message = "an anchor's name is used twice in one document"
-    hint = next((hint for word, hint in _HINTS.items() if word in message), None)
+    hint = _unmerged(data) or next((hint for word, hint in _HINTS.items() if word in message), None)
     return Diagnostic(code="RC205", message=message, position=place, value=value, suggestion=hint)
+
+
+def _unmerged(data: bytes) -> str | None:
+    """What git leaves in a file whose merge it could not do; the parser stumbles somewhere behind it."""
+    found = re.search(rb"^<<<<<<< ", data, re.MULTILINE)
+    if found is None or not re.search(rb"^>>>>>>> ", data, re.MULTILINE):
+        return None
+    line = data.count(b"\n", 0, found.start()) + 1
+    return f"A merge is not resolved: line {line} is git's mark of a conflict."
 
 
 class _Reader:

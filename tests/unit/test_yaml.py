@@ -188,6 +188,13 @@ def test_mistake_is_said_with_its_place(written: bytes, said: tuple[str, int, in
     assert word in found.message
 
 
+def test_unresolved_merge_is_told() -> None:
+    """Where git left its marks the parser stumbles somewhere behind them; the mark itself is named."""
+    marks = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"
+    assert refusal(marks).suggestion == "A merge is not resolved: line 2 is git's mark of a conflict."
+    assert "merge" not in (refusal(marks.replace(b">>>>>>> ", b"x ")).suggestion or "")
+
+
 def test_all_mistakes_are_said_at_once() -> None:
     """Reading goes on after a mistake, within the document and behind it."""
     documents, found = read("a: !x 1\nb: .nan\n1: c\n---\nfine: true\n---\nd: 1\nd: 2\n")
