@@ -251,13 +251,18 @@ def _is_rate_limit_message(reply: Reply, facts: Facts) -> bool:
 def retry_after(reply: Reply, now: datetime | None = None) -> float | None:
     """Seconds that the platform asks to wait, from 0 to MAX_RETRY_AFTER; None when it does not say or says nonsense.
 
-    A date counts from the reply's own Date, because two clocks differ; without one from `now`.
+    A date counts from the reply's own Date, because two clocks differ; without one from `now`. Of several headers the longest
+    counts: a gateway may have added its own.
     """
-    headers = dict(reply.headers)
-    text = headers.get("retry-after", "").strip()
+    since = _http_date(dict(reply.headers).get("date", "")) or now
+    asked = [_seconds(value.strip(), since) for name, value in reply.headers if name == "retry-after"]
+    return max((seconds for seconds in asked if seconds is not None), default=None)
+
+
+def _seconds(text: str, since: datetime | None) -> float | None:
     if text.isascii() and text.isdecimal():
         return min(float(text[:9]), MAX_RETRY_AFTER)
-    until, since = _http_date(text), _http_date(headers.get("date", "")) or now
+    until = _http_date(text)
     if until is None or since is None:
         return None
     return min(max((until - since).total_seconds(), 0.0), MAX_RETRY_AFTER)

@@ -93,9 +93,12 @@ POLL_FIRST, POLL_LAST, POLL_GROWTH, POLL_JITTER = 2.0, 30.0, 1.5, 0.1
 
 
 def rate_limited_wait(tries: int, retry_after: float | None = None) -> float:
-    """Seconds until it is sent again: what the platform says, else 15, 30, 60, 60, …"""
+    """Seconds until it is sent again: what the platform says, else 15, 30, 60, 60, …
+
+    "At once", and a date that is past, are 1, 2, 4, 8, 16 s: whoever takes them at their word has soon used up all tries.
+    """
     if retry_after is not None:
-        return retry_after
+        return max(retry_after, 2.0 ** (min(tries, SENDS) - 1))
     return RATE_LIMITED_WAITS[min(tries, len(RATE_LIMITED_WAITS)) - 1]
 
 

@@ -122,10 +122,10 @@ def test_closing_never_shortens() -> None:
 
 @pytest.mark.parametrize(("tries", "seconds"), [(1, 15), (2, 30), (3, 60), (4, 60), (5, 60), (99, 60)])
 def test_waits_after_a_rate_limit(tries: int, seconds: float) -> None:
-    """Without Retry-After 15, 30, 60, 60, 60 s; with it what it says."""
+    """Without Retry-After 15, 30, 60, 60, 60 s; with it what it says, but each time a little more than at once."""
     assert rate_limited_wait(tries) == seconds
-    assert rate_limited_wait(tries, 7.0) == 7.0
-    assert rate_limited_wait(tries, 0.0) == 0.0
+    assert rate_limited_wait(tries, 17.0) == 17.0
+    assert rate_limited_wait(tries, 0.0) == min(2.0 ** (tries - 1), 16)
 
 
 def test_waits_after_a_failed_connection() -> None:
