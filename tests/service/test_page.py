@@ -187,7 +187,7 @@ def test_by_keyboard_alone() -> None:
         await page.keyboard.press("Enter")
         await expect(page.locator("h1")).to_be_visible()
         assert "/d/" in page.url
-        await page.go_back()
+        await page.goto(address)
         await expect(page.locator("#connection-word")).to_have_text("live")
         board.tell(boards.polled("production/mistral-7b", percent=77))
         await expect(page.locator("#announcer")).to_have_text("production/mistral-7b: Progressing, Running")
