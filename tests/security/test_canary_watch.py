@@ -1,4 +1,4 @@
-"""The canary in what `watch` has around its loop: page, API, metrics, notifications, log, and its line in the list of processes."""
+"""The canary in what `watch` has around its loop: page, API, metrics, notifications, log, and its line among the processes."""
 
 from __future__ import annotations
 
