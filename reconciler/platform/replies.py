@@ -18,6 +18,7 @@ from reconciler.model.text import one_line
 from reconciler.platform.api import MAX_REPLY
 
 MAX_DEPTH = 50  # levels of nesting; documented replies have two
+MAX_COLLECTIONS = 20_000  # objects and lists; a mebibyte of them takes seconds to read
 MAX_TEXT = 2000  # characters of a message that are kept
 MAX_HEADER = 1000  # characters of a header that are kept
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -96,8 +97,11 @@ def parse_json(body: bytes) -> Any:
         raise ValueError("the reply is not UTF-8") from error
     if text.lstrip().startswith("<"):
         raise ValueError("the reply is HTML, not JSON")
-    if _depth(text) > MAX_DEPTH:
+    depth, collections = _measure(text)
+    if depth > MAX_DEPTH:
         raise ValueError(f"the reply is nested deeper than {MAX_DEPTH} levels")
+    if collections > MAX_COLLECTIONS:
+        raise ValueError(f"the reply holds more than {MAX_COLLECTIONS} objects and lists")
     try:
         return json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
     except ValueError as error:
@@ -108,17 +112,17 @@ def _refuse_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _depth(text: str) -> int:
-    """The deepest nesting of brackets outside strings, for texts whose brackets need not match."""
-    deepest = depth = 0
+def _measure(text: str) -> tuple[int, int]:
+    """The deepest nesting of brackets outside strings, and how many open, for texts whose brackets need not match."""
+    deepest = depth = opened = 0
     for found in _TOKEN.finditer(text):
         piece = found[0]
         if piece in "[{":
-            depth += 1
+            depth, opened = depth + 1, opened + 1
             deepest = max(deepest, depth)
         elif piece in "]}":
             depth -= 1
-    return deepest
+    return deepest, opened
 
 
 def valid_id(text: str) -> bool:

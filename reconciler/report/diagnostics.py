@@ -30,7 +30,8 @@ def diagnostics_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, by
     """
     if not diagnostics:
         return ""
-    blocks = ("".join(f"{line}\n" for line in _lines(one, sources, style)) for one in diagnostics)
+    quotable = _Lines(sources)
+    blocks = ("".join(f"{line}\n" for line in _lines(one, quotable, style)) for one in diagnostics)
     return f"{''.join(blocks)}{summary(diagnostics)}\n"
 
 
@@ -43,7 +44,7 @@ def summary(diagnostics: Sequence[Diagnostic]) -> str:
     return ", ".join(counts or ["No errors"]) + (f" in {count(len(files), 'file')}" if files else "") + "."
 
 
-def _lines(one: Diagnostic, sources: Mapping[str, bytes], style: Style) -> Iterator[str]:
+def _lines(one: Diagnostic, sources: _Lines, style: Style) -> Iterator[str]:
     place = f"{safe(str(one.position))}: " if one.position else ""
     said = style.paint(f"{one.severity} {one.code}", _COLOUR[one.severity])
     where = f" (in {safe(one.environment)})" if one.environment else ""
@@ -54,18 +55,41 @@ def _lines(one: Diagnostic, sources: Mapping[str, bytes], style: Style) -> Itera
         yield f"{_INDENT}value: {safe(one.value)}"
     if one.allowed is not None:
         yield f"{_INDENT}allowed: {safe(one.allowed)}"
-    if one.position is not None and one.position.file in sources:
-        yield from _quoted(one.position, sources[one.position.file], style)
+    if one.position is not None:
+        yield from _quoted(one.position, sources.at(one.position), style)
     if one.suggestion is not None:
         yield f"{_INDENT}{style.paint(safe(one.suggestion), 'cyan')}"
 
 
-def _quoted(position: Position, data: bytes, style: Style) -> Iterator[str]:
+class _Lines:
+    """The lines of the sources, with keys masked. A file is split once and a line masked once, however much is wrong with it."""
+
+    def __init__(self, sources: Mapping[str, bytes]) -> None:
+        self._sources = sources
+        self._files: dict[str, list[str]] = {}
+        self._masked: dict[tuple[str, int], str] = {}
+
+    def at(self, position: Position) -> str | None:
+        """None where there is no such line."""
+        file, number = position.file, position.line
+        if file not in self._files:
+            text = (
+                self._sources[file].decode("utf-8", "replace").removeprefix("\ufeff") if file in self._sources else None
+            )
+            self._files[file] = [] if text is None else _LINE_BREAK.split(text)
+        lines = self._files[file]
+        if not 1 <= number <= len(lines):
+            return None
+        if (file, number) not in self._masked:
+            self._masked[file, number] = masked(lines[number - 1])
+        return self._masked[file, number]
+
+
+def _quoted(position: Position, line: str | None, style: Style) -> Iterator[str]:
     """The line with a caret under the column; a long line is cut around it."""
-    lines = _LINE_BREAK.split(data.decode("utf-8", "replace").removeprefix("\ufeff"))
-    if not 1 <= position.line <= len(lines):
+    if line is None:
         return
-    line, at = masked(lines[position.line - 1]), position.column - 1
+    at = position.column - 1
     room = max(20, style.width - 16)
     start = max(0, at - room // 2) if len(line) > room else 0
     before, after = (safe(part.replace("\t", _TAB)) for part in (line[start:at], line[at : start + room]))

@@ -85,7 +85,7 @@ def _schema_of(type_: Any) -> CoreSchema:
     if origin is tuple:
         return _array(arguments)
     if origin is Mapping:
-        return core_schema.dict_schema(*map(_schema_of, arguments), strict=True)
+        return core_schema.dict_schema(*map(_schema_of, arguments), fail_fast=True, strict=True)
     raise TypeError(f"{type_} has no place in the format")
 
 
@@ -139,7 +139,8 @@ def _array(members: tuple[Any, ...]) -> CoreSchema:
     from pydantic_core import core_schema
 
     if members[-1] is Ellipsis:
-        return core_schema.tuple_schema([_schema_of(members[0])], variadic_item_index=0, strict=True)
+        # Only the first mistake is said: a file full of them would otherwise take its size a thousand times in memory.
+        return core_schema.tuple_schema([_schema_of(members[0])], variadic_item_index=0, fail_fast=True, strict=True)
     return core_schema.tuple_schema(list(map(_schema_of, members)), strict=True)
 
 
