@@ -147,8 +147,6 @@ def _begin(ctx: click.Context, choices: _Choices) -> int:
     chosen = opened.chosen(choices.only)
     if not choices.dry_run:
         wiring.refuse_ephemeral(opened, allowed=choices.allow_ephemeral_state)
-        if choices.init_state:
-            _init(opened, chosen)
     session.settings = with_log_level(session.settings, ctx.meta.get(FLAGS, {}).get("log_level"))
     opened = replace(opened, settings=session.settings)
     _set_up_log(opened, chosen, choices.serving)
@@ -272,6 +270,7 @@ class _Watch:
         means = self._means(board, stop, source)
         supervisor = Supervisor(source.read, means, chosen, only=frozenset(choices.only))
         with _signals(stop, supervisor.ask), stop.calling(self._count_down):
+            await self._create_states(chosen, stop)
             async with AsyncExitStack() as stack:
                 if not choices.once:
                     surroundings = around(self._opened, board, choices.serving, look=supervisor.ask, say=self._say)
@@ -280,6 +279,17 @@ class _Watch:
                         stack.push_async_callback(_cancelled, asyncio.create_task(trigger))
                 await supervisor.run()
         return self._exit_code(supervisor, stop)
+
+    async def _create_states(self, chosen: tuple[Environment, ...], stop: Stop) -> None:
+        """In a thread: a state may be far away, and a signal must be heard. Raises StateError."""
+        if not self._choices.init_state or self._choices.dry_run:
+            return
+        try:
+            async with stop.limited(0):
+                await asyncio.to_thread(_init, self._opened, chosen)
+        except TimeoutError:
+            if not stop.requested:
+                raise
 
     def _source(self) -> WatchedFolder | WatchedBranch:
         from reconciler.cli.watched import WatchedFolder, watched_branch

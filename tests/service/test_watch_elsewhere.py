@@ -124,6 +124,23 @@ def _silence() -> Iterator[tuple[str, threading.Event]]:
         thread.join(60)
 
 
+def test_a_state_that_hangs_from_the_start(project: ProjectFolder, s3: S3Server) -> None:
+    """Also the place where the state is to be created can be silent; a signal is heard from the first moment on."""
+    with _silence() as (url, reached):
+        project.write_project(
+            {
+                "state": f"{s3.new_bucket()}/states",
+                "environments": {"production": {"host": project.host, "apiKey": {"env": "PRODUCTION_API_KEY"}}},
+            }
+        )
+        environ = {**s3.variables, "AWS_ENDPOINT_URL": url.removesuffix("/models.git")}
+        project.deploy("a")
+        process = project.start("watch", "--init-state", *QUICK, "--listen", "none", **environ)
+        assert reached.wait(60)
+        process.signal(signal.SIGTERM)
+        assert LEFT_BEHIND in process.end().ended(0).err
+
+
 def test_a_fetch_that_hangs(project: ProjectFolder, platform: SimulatedPlatform, tmp_path: Path) -> None:
     """SIGTERM ends the fetch too: nothing is left behind, and the exit code is that of a watch that ends well."""
     project.init("a")
