@@ -89,7 +89,8 @@ def debian(root: Path) -> Iterator[Part]:
     if not status.exists():
         return
     about = release.read_text(encoding="utf-8") if release.exists() else ""
-    distro = "-".join(re.findall(r'^(?:ID|VERSION_ID)="?([^"\n]+)"?$', about, re.MULTILINE))
+    named = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]+)"?$', about, re.MULTILINE))
+    distro = "-".join(named[name] for name in ("ID", "VERSION_ID") if name in named)
     for block in status.read_text(encoding="utf-8").split("\n\n"):
         fields = dict(re.findall(r"^(Package|Version|Architecture|Status): (.*)$", block, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):

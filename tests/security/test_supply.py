@@ -51,7 +51,7 @@ def test_the_images_bill(tmp_path: Path) -> None:
     status += "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n"
     for name, text in (
         ("var/lib/dpkg/status", status),
-        ("etc/os-release", 'ID=debian\nVERSION_ID="12"\n'),
+        ("etc/os-release", 'VERSION_ID="12"\nID=debian\n'),
         (
             "opt/reconciler/lib/python3.11/site-packages/reconciler-9.9.dist-info/METADATA",
             "Name: reconciler\nVersion: 9.9\n",
