@@ -7,6 +7,7 @@ lost, or which obstore itself sent twice, is found out by reading back: so the c
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import AuthenticationError, StateError, UsageError
 from reconciler.state.address import without_credentials
+from reconciler.state.patience import GaveUp, Patience
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -66,22 +68,29 @@ class Bucket:
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         self.shown = without_credentials(url.rstrip("/"))
         self._store = _opened(url, environ)
+        self._patience = Patience()
+
+    def hurry(self, seconds: float) -> None:
+        """What is not answered by then is given up."""
+        self._patience.ends_in(seconds)
 
     def get(self, name: str) -> Found | None:
         """Raises StateError, AuthenticationError."""
         with self._translated("read"):
             try:
-                result = self._store.get(name)
-                data = bytes(result.bytes())
+                meta, data = self._patience.wait(lambda: self._got(name))
             except FileNotFoundError as error:
                 self._refuse_missing_bucket(error)
                 return None
-            meta = result.meta
         return Found(
             data=data,
             version=Version(e_tag=meta.get("e_tag"), version=meta.get("version")),
             at=meta["last_modified"],
         )
+
+    def _got(self, name: str) -> tuple[Any, bytes]:
+        result = self._store.get(name)
+        return result.meta, bytes(result.bytes())
 
     def create(self, name: str, data: bytes) -> Version | None:
         """Write it if it is not there. Raises Moved when it is, StateError, AuthenticationError, InDoubt.
@@ -102,25 +111,26 @@ class Bucket:
     def put(self, name: str, data: bytes) -> None:
         """Write it, whatever is there."""
         with self._translated("written"):
-            self._store.put(name, data, mode="overwrite", use_multipart=False)
+            self._patience.wait(lambda: self._store.put(name, data, mode="overwrite", use_multipart=False))
 
     def delete(self, names: Iterable[str]) -> None:
         with self._translated("written"):
             for name in names:
-                self._store.delete(name)
+                self._patience.wait(functools.partial(self._store.delete, name))
 
     def names(self, folder: str, after: str | None = None) -> list[tuple[str, datetime]]:
         """The objects in the folder whose names follow `after`, sorted, each with the time it was written."""
         with self._translated("read"):
-            listed = self._store.list(f"{folder}/", offset=f"{folder}/{after}" if after else None)
-            found = [
-                (meta["path"].removeprefix(f"{folder}/"), meta["last_modified"]) for part in listed for meta in part
-            ]
+            found = self._patience.wait(lambda: self._listed(folder, after))
         return sorted(one for one in found if after is None or one[0] > after)
+
+    def _listed(self, folder: str, after: str | None) -> list[tuple[str, datetime]]:
+        listed = self._store.list(f"{folder}/", offset=f"{folder}/{after}" if after else None)
+        return [(meta["path"].removeprefix(f"{folder}/"), meta["last_modified"]) for part in listed for meta in part]
 
     def folders(self) -> tuple[str, ...]:
         with self._translated("read"):
-            listed: Any = self._store.list_with_delimiter("")
+            listed: Any = self._patience.wait(lambda: self._store.list_with_delimiter(""))
             return tuple(sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in listed["common_prefixes"]))
 
     def refuse_unconditional(self, name: str) -> None:
@@ -156,7 +166,8 @@ class Bucket:
         for _ in range(_TRIES):
             try:
                 with self._translated("written"):
-                    result = self._store.put(name, data, mode=mode, use_multipart=False)
+                    put = functools.partial(self._store.put, name, data, mode=mode, use_multipart=False)
+                    result = self._patience.wait(put)
                 return Version(e_tag=result["e_tag"], version=result["version"])
             except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
                 if isinstance(error, FileNotFoundError):
@@ -206,6 +217,8 @@ class Bucket:
                 f"{self.shown} cannot be {what}: {_words(error)}",
                 next_step="Check the store's credentials, and that they may read, write and list objects under the prefix.",
             ) from error
+        except GaveUp as error:
+            raise StateError(f"{self.shown} cannot be {what}: {error}", next_step=error.next_step) from error
         except NotSupportedError as error:
             raise self._unconditional() from error
         except BaseError as error:

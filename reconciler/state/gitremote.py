@@ -8,7 +8,6 @@ What git says is shown without the credentials that an address may hold.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import signal
@@ -24,10 +23,10 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import AuthenticationError, ReconcilerError, StateError, TlsTrustError, UsageError
 from reconciler.state.address import without_credentials
+from reconciler.state.patience import GLANCE, TOO_LATE, Patience
 
 LOCAL_SECONDS = 30.0  # for what needs no network; it takes milliseconds
 REMOTE_SECONDS = 30.0  # for one exchange with the remote, which has little to say
-GLANCE = 0.1  # seconds between looks whether an exchange is still to be waited for
 HISTORY = 200  # commits fetched to find out whether a push whose answer was lost got there
 
 REMOTE = "state"
@@ -320,20 +319,6 @@ class GitRemote:
                 yield key, value
 
 
-class Patience:
-    """How long exchanges with a remote may still take, all together. Safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._until = math.inf
-
-    def ends_in(self, seconds: float) -> None:
-        self._until = min(self._until, time.monotonic() + seconds)
-
-    @property
-    def left(self) -> float:
-        return self._until - time.monotonic()
-
-
 ENDLESS = Patience()
 
 
@@ -361,8 +346,7 @@ def _git(
     if answered is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        why = "until the run had to end" if patience.left <= 0 else f"within {seconds:.0f} s"
-        return Failure(said=f"no answer {why}", timed_out=True)
+        return Failure(said=TOO_LATE if patience.left <= 0 else f"no answer within {seconds:.0f} s", timed_out=True)
     out, err = answered
     if process.returncode == 0:
         return out
@@ -377,14 +361,18 @@ def _git(
 def _communicate(
     process: subprocess.Popen[bytes], given: bytes, seconds: float, patience: Patience
 ) -> tuple[bytes, bytes] | None:
-    """What it says, all of it; None when it takes too long, or patience ends meanwhile, which is looked at now and then."""
+    """What it says, all of it; None when it takes too long, or patience ends meanwhile, which is looked at now and then.
+
+    Not where something is given: `communicate` forgets what it has not written yet when it is called again.
+    """
     until = time.monotonic() + seconds
+    glance = seconds if given else GLANCE
     said: bytes | None = given
     while (left := min(until - time.monotonic(), patience.left)) > 0:
         try:
-            return process.communicate(said, timeout=min(left, GLANCE))
+            return process.communicate(said, timeout=min(left, glance))
         except subprocess.TimeoutExpired:
-            said = None  # it has it already
+            said = None
     return None
 
 

@@ -77,6 +77,9 @@ class ObjectStore:
     def is_local(self) -> bool:
         return False
 
+    def hurry(self, seconds: float) -> None:
+        self._bucket.hurry(seconds)
+
     def create(self, snapshot: Applied) -> None:
         if snapshot.environment != self._environment:
             raise StateForeign(f"a state of {snapshot.environment} does not belong into {self.location}")

@@ -41,6 +41,7 @@ from reconciler.state.format import (
     encode_snapshot,
 )
 from reconciler.state.lease import Lease, LeaseLock, clock, decode_lease, encode_lease, held, new_lease
+from reconciler.state.patience import GaveUp, Patience
 from reconciler.state.store import Conflict, DurabilityLost, RunLockLost, Stored, check_successor
 
 if TYPE_CHECKING:
@@ -142,6 +143,11 @@ class Database:
         self.shown = without_credentials(url).partition("?")[0]
         self._parameters = _parameters(url)
         self._connection: Connection[Any] | None = None
+        self._patience = Patience()
+
+    def hurry(self, seconds: float) -> None:
+        """What is not answered by then is given up, and with it the connection."""
+        self._patience.ends_in(seconds)
 
     def run(self, statement: str, /, **values: Any) -> Cursor[Any]:
         """One statement; it may be carried out several times, so it must not matter. Raises StateError."""
@@ -161,7 +167,10 @@ class Database:
         said: _Broken | None = None
         for _ in range(_TRIES):
             try:
-                return work(self._connected())
+                return self._patience.wait(lambda: work(self._connected()))
+            except GaveUp as error:
+                self._connection = None  # somebody may wait in it for ever
+                raise _Broken(f"{self.shown} cannot be asked: {error}", next_step=error.next_step) from error
             except _errors() as error:
                 failure = _translated(error, self.shown)
                 self._drop_broken()
@@ -220,6 +229,9 @@ class PostgresStore:
     @property
     def is_local(self) -> bool:
         return False
+
+    def hurry(self, seconds: float) -> None:
+        self._database.hurry(seconds)
 
     def create(self, snapshot: Applied) -> None:
         if snapshot.environment != self._environment:
