@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race wire defects schemas lock wheel wheel-check sbom audit image clean
+.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race fuzz wire defects schemas lock wheel wheel-check sbom audit image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -73,12 +73,17 @@ defects: $(STAMP) ## seeded defects, each of which some test must notice (DEFECT
 wire: $(STAMP) ## connections cut after every byte, and 500 invented requests of each kind for each call
 	WIRE=1 $(BIN)/python -m pytest -q --hypothesis-profile=random tests/wire tests/contracts/test_invented_requests.py
 
+fuzz: $(STAMP) ## hostile bytes in the long form (FUZZ="target loader --seconds 600" for a part of it)
+	$(PIP) --require-hashes -r requirements/fuzz.lock
+	$(BIN)/python tools/fuzz.py $(FUZZ)
+
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: ## resolve the dependencies anew (needs uv); the files name no index
 	$(COMPILE) pyproject.toml --extra server --extra notify --output-file requirements/runtime.lock
 	$(COMPILE) pyproject.toml --all-extras --group test --group lint --group build --group supply --output-file requirements/dev.lock
 	$(COMPILE) --group build --output-file requirements/build.lock
 	$(COMPILE) --group audit --output-file requirements/audit.lock
+	$(COMPILE) --group fuzz --output-file requirements/fuzz.lock
 
 wheel: $(STAMP) ## the wheel, in dist/
 	rm -rf dist
