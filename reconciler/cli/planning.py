@@ -160,7 +160,7 @@ def _applied(store: Store, environment: Environment, allowed: Allowed) -> Applie
     except StateMissing as error:
         raise StateMissing(
             f"There is no state for {environment.name} in {store.location}.",
-            next_step="Is the folder right? If this environment is new, run `reconciler init`, or add --init-state. "
+            next_step="Is that the right place? If this environment is new, run `reconciler init`, or add --init-state. "
             "Models that already run would be deployed again: take them over with `rollout.adopt: true` first.",
         ) from error
 

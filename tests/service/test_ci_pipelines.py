@@ -347,6 +347,7 @@ def test_hooks() -> None:
     for hook in hooks:
         assert {"id", "name", "entry", "language"} <= set(hook)
         assert hook["types"] == ["yaml"]
+    assert hooks[0]["always_run"]  # also where a manifest is only deleted
 
 
 def test_hooks_are_tried(repository: ProjectFolder, tmp_path: Path) -> None:
