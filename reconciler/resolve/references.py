@@ -120,8 +120,7 @@ def _unknown_name(resource: Resource, name: str, by_address: Mapping[str, Resour
     elsewhere = sorted(r.environment for r in by_address.values() if r.name == name)
     return Diagnostic(
         code="RC406",
-        message=f"there is no {name} in {resource.environment}"
-        + (f"; it is in {', '.join(elsewhere)}" if elsewhere else ""),
+        message=f"there is no {name}" + (f"; it is in {', '.join(elsewhere)}" if elsewhere else ""),
         position=place,
         path=path,
         value=repr(name),

@@ -111,7 +111,7 @@ def test_unknown_dependency() -> None:
     """A dependency that names nothing is told with a suggestion, and breaks its dependant alone."""
     made = estate(depending(embedder="", answers="embeder"))
     (found,) = made.found
-    assert (found.code, found.message) == ("RC406", "there is no embeder in staging")
+    assert (found.code, found.message) == ("RC406", "there is no embeder")
     assert (found.path, found.suggestion) == ("spec.rollout.dependsOn", "Did you mean embedder?")
     assert made.names() == ["embedder"]
 
@@ -123,7 +123,7 @@ def test_dependency_in_another_environment() -> None:
         manifest("b", rollout={"dependsOn": ["a"]}, environments=EVERYWHERE),
     )
     made = estate(source, BOTH)
-    assert messages(made) == [("RC406", "there is no a in staging; it is in production")]
+    assert messages(made) == [("RC406", "there is no a; it is in production")]
     assert made.names("production") == ["a", "b"]
 
 
