@@ -214,7 +214,7 @@ def test_a_tree_without_an_end(tmp_path: Path) -> None:
     root = new_checkout(tmp_path / "checkout")
     inner = write_object(root, "blob", b"x")
     for mode in (FILE, *[FOLDER] * 5):
-        inner = tree(root, [(mode, b"%02d" % number, inner) for number in range(32)])
+        inner = tree(root, [(mode, b"%02d" % number + b"x" * 200, inner) for number in range(32)])
     name = commit_of(root, [(FOLDER, b"all", inner)])
     with pytest.raises(SourceError, match="too many"):
         manifests_at(root, name, ["manifests"], [])
