@@ -49,7 +49,7 @@ def test_in_order(call: Call, authority: Authority) -> None:
 def test_not_in_order(name: str, authority: Authority, stranger: Authority) -> None:
     """A certificate that does not prove the host is an error of trust, for every call: nothing is recorded, nothing sent."""
     context = UNTRUSTED[name](authority, stranger)
-    with loopback_server(silent, tls=context) as server:
+    with loopback_server(answering(reply_bytes(CALLS[0].job())), tls=context) as server:
         origin = f"https://localhost:{server.port}"
         endings = in_turn(origin, [call.make for call in CALLS], ca_file=authority.ca_file)
     for call, (sent, recorded) in zip(CALLS, endings, strict=True):
