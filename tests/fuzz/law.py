@@ -120,6 +120,7 @@ def _resource(resource: Resource, change: Change, applied: Applied, text: str) -
         return False
     if not change.action.sends:  # recorded without a call, or left alone beside a mistake; the plan says which
         assert change.action in {Action.NONE, Action.ADOPT}
+        assert change.reason is not Reason.UNCHANGED
         assert change.body is None or change.action is Action.ADOPT
         return True
     assert (change.model_type, change.body, change.digest) == (resource.model_type, resource.body, resource.digest)
