@@ -61,6 +61,7 @@ from reconciler.model.records import (
 )
 
 MAX_REPLY = 64 * 1024  # bytes of a reply that the state keeps
+MOST_HOMES = 4 * MAX_ATTEMPTS  # known ids of attempts for each entry
 _OVER = frozenset({"SUCCESS", "FAILED"})
 
 
@@ -68,7 +69,8 @@ class _Entries(dict[str, Entry]):
     """Entries by model id, which also finds an attempt without looking through all of them.
 
     `homes` maps attempt id to model id. It only grows and is shared by every state folded from the same beginning: an
-    attempt never moves, and whoever looks it up still looks whether the entry has it.
+    attempt never moves, and whoever looks it up still looks whether the entry has it. Once most of it must be about attempts
+    that no entry keeps, the next state gets one of its own: a watch folds for months.
     """
 
     __slots__ = ("homes",)
@@ -80,7 +82,7 @@ class _Entries(dict[str, Entry]):
     @classmethod
     def of(cls, applied: Applied) -> _Entries:
         entries = applied.entries
-        if isinstance(entries, _Entries):
+        if isinstance(entries, _Entries) and len(entries.homes) <= MOST_HOMES * (len(entries) + 1):
             return cls(entries, entries.homes)
         homes = {attempt.id: entry.model_id for entry in entries.values() for attempt in entry.attempts}
         return cls(dict(entries), homes)

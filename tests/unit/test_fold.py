@@ -121,6 +121,17 @@ def test_read_ids_stay(happened: list[Record]) -> None:
         assert running - forgotten - begun_again <= ended | _candidates(state)
 
 
+def test_what_is_known_of_attempts_stays_bounded() -> None:
+    """A watch folds for months: what no entry keeps any more is forgotten, and earlier states still know what they knew."""
+    young = state = fold(empty(), [attempt("a0")])
+    for number in range(1000):
+        name = f"a{number}"
+        state = fold(state, [accepted(name, f"ds-{number}"), status(name, f"ds-{number}"), attempt(f"a{number + 1}")])
+    assert len(getattr(state.entries, "homes")) < 100  # noqa: B009 - nobody else may look at it
+    assert len(state.entries["cm-1"].attempts) == 10
+    assert last(fold(young, [accepted("a0", "ds-0")]).entries["cm-1"]).outcome != last(young.entries["cm-1"]).outcome
+
+
 def _dock(attempt: Attempt) -> str | None:
     return attempt.outcome.dock_status_id if isinstance(attempt.outcome, Accepted) else None
 
