@@ -19,10 +19,11 @@ _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, bi
 # What CI systems read as commands: `::error::` at the start of a line, `##[…` and `##vso[…` anywhere.
 _COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\w*\[)")
 
-# What the platform's API keys look like. A key that is known is redacted by its text; this finds one that somebody wrote
-# where none belongs.
+# What may be an API key of the platform, where a key can stand at all.
 KEY_PATTERN = r"\bkg-[0-9A-Za-z-]{8,}"
-_KEY = re.compile(KEY_PATTERN)
+# What its keys look like: UUIDs. A key that is known is redacted by its text; this finds one that somebody wrote where none
+# belongs, and leaves a deployment named kg-knowledge-graph alone.
+_KEY = re.compile(r"\bkg-(?=[0-9A-Za-z-]*[0-9])[0-9A-Za-z]{8}(?![0-9A-Za-z])[0-9A-Za-z-]*")
 
 # A field that people call a key (a webhook's address is one too), and what they wrote there; `{env: NAME}`
 # is a reference and may be shown. `maxToken` is `maxTokens` misspelled.

@@ -225,6 +225,7 @@ def test_a_long_value_is_cut_and_a_key_is_blotted_out() -> None:
     assert len(mistake(f"{{modelId: '{'y ' * 500}'}}").value or "") < 70
     assert mistake("{modelType: {a: b}}").value == "a mapping"
     assert mistake("{modelType: kg-12345678-abcd}").value == "'kg-[redacted]'"
+    assert mistake("{modelType: kg-knowledge-graph}").value == "'kg-knowledge-graph'"
 
 
 def test_mistakes_of_one_file_are_bounded() -> None:

@@ -15,7 +15,7 @@ from reconciler.model.applied import Hold
 from tests.support import boards
 from tests.support.virtual_time import run_virtual
 
-KEY = "kg-0123456789abcdef"
+KEY = "kg-01234567-0000-5000-8000-ca4a2900beef"
 
 
 def test_problems_first() -> None:
