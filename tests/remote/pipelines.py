@@ -186,6 +186,23 @@ class Pipelines:
             return True, self._told(self.nursery.wait(pid), order), other_end
         return False, self._told(code, order), other_end
 
+    def outslept(self) -> tuple[Ended, Ended]:
+        """A pipeline sleeps with its lease, before its first call; somebody breaks that, and another one does everything.
+
+        How the sleeper ended, awake again, and the other one.
+        """
+        strike = _Strike(1, "process", (self.platform,), signal.SIGSTOP)  # the key is being checked
+        with self.gate() as gate:
+            pid, order = self.start(APPLY, gate=gate)
+            strike.begin(pid)
+        assert self.nursery.wait_or_stopped(pid) is None, self._told(0, order).text
+        strike.end()
+        unlocking = self._unlocking()
+        assert unlocking, "it sleeps without a lease"
+        other = self.run(*unlocking, APPLY)
+        os.kill(pid, signal.SIGCONT)
+        return self._told(self.nursery.wait(pid), order), other
+
     def pieces(self, *commands: Sequence[str]) -> int:
         """How often a pipeline could have been struck."""
         strike = _Strike(0, "machine", (self.place.proxy, self.platform))

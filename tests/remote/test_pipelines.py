@@ -67,3 +67,14 @@ def test_a_pipeline_is_overtaken(nursery: Nursery, behind: Servers, folder: Path
     with place("git", behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
         estate.converge()
         assert overtaken(estate, 1, PLANNED, depth=1)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_holder_sleeps_past_its_lease(name: str, nursery: Nursery, behind: Servers, folder: Path) -> None:
+    """Suspended over its lease, which somebody has broken since, a runner sends nothing more when it wakes, and says why."""
+    with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
+        woken, other = estate.outslept()
+        assert other.code == 0, other.text
+        assert woken.code in {6, 7}, woken.text
+        assert Counter(line["modelId"] for line in estate.posts) == {"cm-m0": 1, "cm-m1": 1}
+        estate.converge()
