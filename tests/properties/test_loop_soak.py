@@ -26,6 +26,7 @@ from tests.support.simulator import scenario
 
 LONG = bool(os.environ.get("SOAK"))
 PASSES, DEPLOYMENTS = (2000, 500) if LONG else (60, 40)
+OFTEN = 10 if LONG else 2  # turns between looks
 HOUR = 3600.0
 GROWTH = 1.02  # of the objects in the third quarter; what is under way differs from turn to turn
 
@@ -43,7 +44,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 @dataclass(slots=True)
 class _Seen:
-    """What was counted: passes by their end, calls, and at every tenth turn the objects and the memory in MiB."""
+    """What was counted: passes by their end, calls, and at every look the objects and the memory in MiB."""
 
     passes: Counter[str] = field(default_factory=Counter)
     calls: int = 0
@@ -161,7 +162,7 @@ async def _misfortunes(watched: Watched, seen: _Seen, chance: random.Random, nam
         watched.ask(f"turn {turn}")
         await asyncio.sleep(chance.choice((5, 60, 400, 2000)))
         _care(watched)
-        if turn % 10 == 0:
+        if turn % OFTEN == 0:
             _judge(watched)
             seen.take(watched)
             seen.weigh()
