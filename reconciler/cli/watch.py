@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.wiring import Opened
 
 MINUTE = 60.0
+OFTEN = 0.1  # seconds; an interval of nothing would leave the loop no time
 MAIN = "main"
 OUT = 6.9  # seconds from the signal to the end, whatever some thread still waits for
 
@@ -44,13 +45,20 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stu
 
     name = "duration"
 
+    def __init__(self, least: float = 0.0) -> None:
+        """`least` in seconds: what is done in intervals must leave time for everything else."""
+        self._least = least
+
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
         try:
-            return float(value) if value.replace(".", "", 1).isdecimal() else float(seconds_of(value))
+            seconds = float(value) if value.replace(".", "", 1).isdecimal() else float(seconds_of(value))
         except ValueError:
             self.fail(f"{value!r} is not a duration such as 45m, 1h30m or 10s", param, ctx)
+        if seconds < self._least:
+            self.fail(f"{value!r} is too often; write {self._least:g}s or more", param, ctx)
+        return seconds
 
 
 @click.command(
@@ -67,10 +75,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stu
 @click.option("--git", "url", metavar="URL", help="Watch a branch of this repository instead of a folder.")
 @click.option("--ref", metavar="BRANCH", help="The branch, with --git. Default main.")
 @click.option("--path", metavar="P", help="The project's folder in the repository, with --git.")
-@click.option("--interval", type=Duration(), default=MINUTE, show_default="1m", help="Between fetches, with --git.")
+@click.option(
+    "--interval", type=Duration(OFTEN), default=MINUTE, show_default="1m", help="Between fetches, with --git."
+)
 @click.option(
     "--resync",
-    type=Duration(),
+    type=Duration(OFTEN),
     default=5 * MINUTE,
     show_default="5m",
     help="Look at least this often, whatever happens.",
@@ -78,7 +88,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stu
 @click.option(
     "--settle", type=Duration(), default=1.0, show_default="1s", help="How long files must be left alone to be read."
 )
-@click.option("--poll", type=Duration(), metavar="DURATION", help="Look at the files in intervals, not on events.")
+@click.option("--poll", type=Duration(OFTEN), metavar="DURATION", help="Look at the files in intervals, not on events.")
 @click.option("--once", is_flag=True, help="One pass of every environment, then end.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; send and write nothing.")
 @click.option(
@@ -264,7 +274,7 @@ class _Watch:
 
         choices, stop = self._choices, Stop()
         source = self._source()
-        board = Board(source=self._source_in_words())
+        board = Board(source=source.in_words(), remote=source.shown_at())
         board.on_event(log_event)
         board.on_pass(self._tell)
         means = self._means(board, stop, source)
@@ -300,14 +310,6 @@ class _Watch:
         serving = choices.serving
         environ = wiring.lent_environ(self._opened, serving.token, serving.webhook_secret)
         return watched_branch(self._opened, environ, choices.url, choices.ref or MAIN, choices.path or ".")
-
-    def _source_in_words(self) -> str:
-        from reconciler.source.remote import without_password
-
-        choices = self._choices
-        if choices.url is None:
-            return str(self._session.settings.root)
-        return f"{choices.ref or MAIN} of {without_password(choices.url)}"
 
     def _means(self, board: Board, stop: Stop, source: WatchedFolder | WatchedBranch) -> Means:
         from reconciler.apply.context import Pace

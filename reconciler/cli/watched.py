@@ -17,8 +17,8 @@ from reconciler.load import Memo
 from reconciler.model.snapshot import Snapshot
 from reconciler.pipeline import Checked
 from reconciler.settings import Settings
-from reconciler.source.git import manifests_at
-from reconciler.source.remote import Remote
+from reconciler.source.git import Git, manifests_at
+from reconciler.source.remote import Remote, web_address, without_password
 from reconciler.wiring import Opened
 
 
@@ -31,6 +31,14 @@ class WatchedFolder:
     settle: float
     say: Callable[[str | None], None]
     memo: Memo = field(default_factory=Memo)
+
+    def in_words(self) -> str:
+        """What is watched, for people."""
+        return str(self.settings.root.absolute())
+
+    def shown_at(self) -> str | None:
+        """Where a forge shows the repository that the checkout is of, if that can be told."""
+        return web_address(Git(self.settings.root).origin())
 
     def places(self) -> Places:
         project = self.opened.project
@@ -60,6 +68,14 @@ class WatchedBranch:
     remote: Remote
     path: str = "."
     memo: Memo = field(default_factory=Memo)
+
+    def in_words(self) -> str:
+        """What is watched, for people."""
+        return f"{self.remote.ref} of {without_password(self.remote.url)}"
+
+    def shown_at(self) -> str | None:
+        """Where a forge shows the repository, if that can be told."""
+        return web_address(self.remote.url)
 
     async def read(self) -> Checked:
         """Raises InvalidInput, SourceError, StateError."""

@@ -1,8 +1,8 @@
 """Files of any commit, read from git's objects: the checkout, the index and the network are not touched.
 
 `wiring` calls it for `plan --ref` and `--base`; `provenance` asks with the same `Git`. Only git's plumbing runs (`cat-file`,
-`ls-tree`, `merge-base`, `symbolic-ref`, `verify-commit`), with an argument vector: no shell, hook, filter, pager, file monitor
-or fetch. What the user names reaches git on standard input, never as an option.
+`config`, `ls-tree`, `merge-base`, `symbolic-ref`, `verify-commit`), with an argument vector: no shell, hook, filter, pager, file
+monitor or fetch. What the user names reaches git on standard input, never as an option.
 
 What is read is what `source.directory` reads, with one difference: links lead nowhere. One that a checkout would follow is
 an error, because what it leads to would be missing without a word.
@@ -102,6 +102,11 @@ class Git:
     def branch(self) -> str | None:
         """None when a commit is checked out without a branch, as CI does."""
         answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+        return answer.decode("utf-8", "replace").strip() or None if answer else None
+
+    def origin(self) -> str | None:
+        """The address that the checkout was cloned from, as its configuration has it."""
+        answer = self.ask("config", "--get", "remote.origin.url")
         return answer.decode("utf-8", "replace").strip() or None if answer else None
 
     def tree(self, commit: str, paths: Sequence[str], *, sizes: bool = False) -> tuple[Blob, ...] | None:

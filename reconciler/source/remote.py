@@ -8,6 +8,7 @@ one that the operator's URL names.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -26,6 +27,7 @@ PATIENCE = 120.0  # seconds for one fetch
 TIDY_AFTER = 500  # fetches that brought something, after which the cache is tidied
 MAX_WORDS = 300
 REF = "refs/reconciler/watched"
+_SHORT = re.compile(r"(?:[^@:/]+@)?(?P<host>[^@:/]+):(?P<path>(?!//).+)")  # ssh's own form, git@host:path
 
 _PROTOCOLS = frozenset({"https", "http", "ssh", "git", "file"})
 _KEPT = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
@@ -149,3 +151,22 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"…@{host}" if "@" in parts.netloc else host).geturl()
+
+
+def web_address(url: str | None) -> str | None:
+    """Where a forge shows the repository: https, without user and password. None where that cannot be told.
+
+    Forges serve both under one name and path, so an address of ssh tells it too; its port does not.
+    """
+    if url is None or any(char.isspace() or not char.isprintable() for char in url):
+        return None
+    short = _SHORT.fullmatch(url)
+    try:
+        parts = urlsplit(f"ssh://{short['host']}/{short['path'].lstrip('/')}" if short is not None else url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"https", "ssh"} or not host or not parts.path.strip("/"):
+        return None
+    at = f":{port}" if port is not None and parts.scheme == "https" else ""
+    return f"https://{f'[{host}]' if ':' in host else host}{at}{parts.path}"

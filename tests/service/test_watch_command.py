@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.service.conftest import SimulatedPlatform
 from tests.support.project import ProjectFolder, Running
 
@@ -135,6 +137,13 @@ def test_mass_change_is_allowed_once(project: ProjectFolder, platform: Simulated
     for name in "abcde":
         project.deploy(name, temperature=0.5)
     project.process("watch", "--once", *QUICK).ended(5)
+
+
+@pytest.mark.parametrize("option", ["--interval", "--resync", "--poll"])
+def test_an_interval_of_nothing(project: ProjectFolder, option: str) -> None:
+    """What would leave the loop no time for anything else is refused, with the least that may be asked for."""
+    project.init("a")
+    assert "write 0.1s or more" in project.process("watch", "--once", option, "0", *QUICK).ended(64).err
 
 
 def _git(folder: Path) -> Callable[..., None]:

@@ -113,6 +113,33 @@ def test_one_pass_id_everywhere(project: ProjectFolder) -> None:
     assert {fact["pass"] for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]} == {identity}
 
 
+def test_commits_are_links_to_the_forge(project: ProjectFolder) -> None:
+    """In a checkout whose origin is known the page links each commit, without the password that the origin holds."""
+    project.init(*"abcd")
+    for command in (
+        ("init", "-q"),
+        ("remote", "add", "origin", "https://ada:canary@git.example.com/support/models.git"),
+        ("add", "manifests", "reconciler.yaml"),
+        ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false", "commit", "-qm", "first"),
+    ):
+        subprocess.run(["git", *command], cwd=project.root, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project.root, check=True, capture_output=True, text=True)
+    watch = project.start("watch", "--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0")
+    (address,) = re.findall(r"http://127\.0\.0\.1:\d+", watch.wait_for("the page is at"))
+    watch.wait_for('"event": "pass"')
+    pages = [_read(f"{address}{path}") for path in ("/", "/d/production/a", "/api/v1/status")]
+    watch.signal(signal.SIGTERM)
+    watch.end().ended(0)
+    link = f'href="https://git.example.com/support/models/commit/{head.stdout.strip()}"'
+    assert [page.count(link) for page in pages[:2]] == [
+        5,
+        2,
+    ]  # of the pass and of each deployment; of the timeline and the facts
+    assert json.loads(pages[2])["remote"] == "https://git.example.com/support/models.git"
+    assert json.loads(pages[2])["source"] == str(project.root)
+    assert "canary" not in "".join(pages)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -16,6 +16,7 @@ from reconciler.controller.web.options import Options, check
 from reconciler.controller.web.views import commit_address
 from reconciler.controller.web.webhook import WINDOW, Verdict, Webhook
 from reconciler.errors import UsageError
+from reconciler.source.remote import web_address
 from tests.support.boards import NOW
 from tests.support.virtual_time import run_virtual
 
@@ -183,3 +184,27 @@ def test_commits_are_linked_over_https_only(remote: str | None, address: str | N
     """A commit is linked where the remote is plain https, without the user it may name."""
     assert commit_address(remote, "abcdef1") == address
     assert commit_address(remote, "abcdef1'><script>") is None
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://github.com/a/b.git", "https://github.com/a/b.git"),
+        ("https://user:canary@git.example.com:8443/a/b?token=canary#canary", "https://git.example.com:8443/a/b"),
+        ("git@github.com:a/b.git", "https://github.com/a/b.git"),
+        ("git.example.com:/a/b.git", "https://git.example.com/a/b.git"),
+        ("ssh://git@git.example.com:2222/a/b", "https://git.example.com/a/b"),
+        ("http://git.example.com/a/b", None),
+        ("file:///srv/a.git", None),
+        ("/srv/a:b.git", None),
+        ("https://git.example.com/", None),
+        ("https://git.example.com/a\x1b[2J", None),
+        ("https://[::1/c", None),
+        ("https://git.example.com:port/c", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_where_a_forge_shows_a_repository(remote: str | None, address: str | None) -> None:
+    """Addresses of https and ssh tell it, without what they hold of users, passwords and tokens."""
+    assert web_address(remote) == address
