@@ -73,3 +73,8 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 def errors_in(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Those that refuse."""
     return tuple(d for d in diagnostics if d.severity is Severity.ERROR)
+
+
+def errors_counted(errors: int) -> str:
+    """`1 error in the manifests`."""
+    return f"{errors} {'error' if errors == 1 else 'errors'} in the manifests"

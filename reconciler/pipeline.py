@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from reconciler.diagnostics import Diagnostic, errors_in, in_order
+from reconciler.diagnostics import Diagnostic, errors_counted, errors_in, in_order
 from reconciler.errors import InvalidInput
 from reconciler.load import Memo, load, places_in
 from reconciler.load.project import Settled, at_their_lines
@@ -43,7 +43,7 @@ class Checked:
         """Itself. Raises InvalidInput with every diagnostic when any of them is an error."""
         wrong = errors_in(self.diagnostics)
         if wrong:
-            raise InvalidInput(_count(len(wrong)), diagnostics=self.diagnostics)
+            raise InvalidInput(errors_counted(len(wrong)), diagnostics=self.diagnostics)
         return self
 
 
@@ -82,7 +82,3 @@ async def apply_plan(plan: Plan, platform: Platform, journal: Journal, context: 
     from reconciler.apply.executor import run_plan
 
     return await run_plan(plan, platform, journal, context=context)
-
-
-def _count(errors: int) -> str:
-    return "1 error in the manifests" if errors == 1 else f"{errors} errors in the manifests"

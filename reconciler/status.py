@@ -145,7 +145,7 @@ def status_of(change: Change, applied: Applied) -> DeploymentStatus:
         operation=operation,
         action=change.action,
         reason=change.reason,
-        detail=change.detail,
+        detail=_detail(change, entry, applied),
         call=last.operation if last else None,
         generation=entry.generation if entry else 0,
         dock_status_id=job,
@@ -246,11 +246,23 @@ def _health(change: Change, entry: Entry | None, applied: Applied) -> Health:
 
 
 def _is_suspended(change: Change, entry: Entry, applied: Applied) -> bool:
-    """Suspended with nothing to hold back. A suspension that ends at some time shows only while it holds something back:
-    whether it has lapsed depends on the clock, and the plan has read it.
-    """
-    holds = [hold for hold in (entry.suspension, applied.suspension) if hold is not None and hold.until is None]
-    return bool(holds) and change.action is Action.NONE
+    """Suspended, also with nothing to hold back."""
+    return change.action is Action.NONE and (entry.suspension or applied.suspension) is not None
+
+
+def _suspended_by(entry: Entry | None, applied: Applied) -> tuple[str, bool] | None:
+    """Who, why and until when, and whether it is a suspension of its own."""
+    if entry is not None and entry.suspension is not None:
+        return entry.suspension.in_words("suspended"), True
+    if applied.suspension is not None:
+        return applied.suspension.in_words(f"{applied.environment} is suspended"), False
+    return None
+
+
+def _detail(change: Change, entry: Entry | None, applied: Applied) -> str:
+    """What keeps an unchanged one as it is matters more than that nothing is to be done."""
+    said = _suspended_by(entry, applied) if change.reason is Reason.UNCHANGED else None
+    return change.detail if said is None else said[0]
 
 
 def _is_news(entry: Entry | None, operation: Phase) -> bool:
@@ -353,6 +365,10 @@ def _gate_suspension(case: _Case) -> Gate:
         own = entry is not None and entry.suspension is not None
         command = f"reconciler resume {change.address if own else change.environment}"
         return Gate(name="not suspended", stand=Stand.BLOCKED, detail=change.detail, command=command)
+    said = _suspended_by(entry, case.applied)
+    if said is not None:
+        command = f"reconciler resume {change.address if said[1] else change.environment}"
+        return Gate(name="not suspended", stand=Stand.BLOCKED, detail=said[0], command=command)
     return Gate(name="not suspended", stand=Stand.PASSED, detail="nobody has suspended it")
 
 

@@ -11,7 +11,7 @@ from reconciler import pipeline, wiring
 from reconciler.cli.session import Session, now
 from reconciler.diagnostics import Diagnostic, Severity, errors_in
 from reconciler.errors import InvalidInput, StateMissing, UsageError
-from reconciler.model.applied import Applied
+from reconciler.model.applied import Applied, without_lapsed
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Environment
 from reconciler.model.snapshot import Provenance
@@ -116,8 +116,9 @@ def plan_one(
         provenance = project.checked.snapshot.provenance
         return None if allowed.older_commit else wiring.older_than_applied(project.opened.settings, provenance, known)
 
-    choices = replace(choices, older=older(applied))
-    plan = pipeline.make_plan(project.checked, environment.name, applied, now=now(), choices=choices)
+    choices, moment = replace(choices, older=older(applied)), now()
+    applied = without_lapsed(applied, moment)
+    plan = pipeline.make_plan(project.checked, environment.name, applied, now=moment, choices=choices)
     return Planned(environment=environment, store=store, applied=applied, plan=plan, older=older)
 
 

@@ -22,7 +22,7 @@ from reconciler.apply.journal import Journal
 from reconciler.apply.recover import as_of_now, running_jobs
 from reconciler.controller.board import Board, Pass, PassEnd, View
 from reconciler.controller.policy import PROBE, Judgement, Pause, judge
-from reconciler.diagnostics import Diagnostic, Severity, errors_in
+from reconciler.diagnostics import Diagnostic, Severity, errors_counted, errors_in
 from reconciler.errors import (
     AuthenticationError,
     GuardError,
@@ -32,7 +32,7 @@ from reconciler.errors import (
     SourceError,
     Unfinished,
 )
-from reconciler.model.applied import Applied, Holder
+from reconciler.model.applied import Applied, Holder, without_lapsed
 from reconciler.model.events import Event, Happened, nobody_listens
 from reconciler.model.plan import Action, Plan
 from reconciler.model.resource import Environment
@@ -450,13 +450,15 @@ class Worker:
             return PassEnd.WAITING, judged.held_up
         wrong = errors_in(checked.diagnostics)
         if wrong:
-            return PassEnd.WAITING, f"{len(wrong)} errors in the manifests; {_first(wrong)}"
+            return PassEnd.WAITING, f"{errors_counted(len(wrong))}; {_first(wrong)}"
         if judged.needs_a_person:
             first_wait = next(wait for wait in judged.waits if wait.until is None)
             return PassEnd.WAITING, f"{first_wait.address}: {first_wait.why}"
         return PassEnd.SUCCEEDED, ""
 
     def _show(self, **fields: Any) -> None:
+        if "applied" in fields:
+            fields["applied"] = without_lapsed(fields["applied"], self._means.now())
         self._view = replace(self._view, **fields)
         self._means.board.publish(self._view)
 

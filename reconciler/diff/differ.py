@@ -14,12 +14,12 @@ from reconciler.model.applied import (
     Accepted,
     Applied,
     Entry,
-    Hold,
     Metadata,
     Pinned,
     Situation,
     Unanswered,
     address_of,
+    in_force,
     situation_of,
 )
 from reconciler.model.plan import Action, Change, FieldChange, Reason
@@ -137,25 +137,21 @@ class Differ:
 
     def _held(self, entry: Entry | None, digest: str | None) -> Verdict | None:
         """Suspended or quarantined: nothing is sent or recorded."""
-        own = self._in_force(entry.suspension if entry else None)
-        suspension = own or self._in_force(self.applied.suspension)
+        own = in_force(entry.suspension if entry else None, self.now)
+        suspension = own or in_force(self.applied.suspension, self.now)
         if suspension is not None:
             environment = self.desired.environment
             word, what = ("suspended", "{address}") if own is not None else (f"{environment} is suspended", environment)
             return Verdict(
                 action=Action.NONE,
                 reason=Reason.SUSPENDED,
-                detail=_say_hold(word, suspension),
+                detail=suspension.in_words(word),
                 hint=f"`reconciler resume {what}` ends the suspension.",
             )
-        quarantine = self._in_force(entry.quarantine if entry else None)
+        quarantine = in_force(entry.quarantine if entry else None, self.now)
         if quarantine is not None and digest is not None and quarantine.digest == digest:
-            return Verdict(action=Action.NONE, reason=Reason.QUARANTINED, detail=_say_hold("quarantined", quarantine))
+            return Verdict(action=Action.NONE, reason=Reason.QUARANTINED, detail=quarantine.in_words("quarantined"))
         return None
-
-    def _in_force(self, hold: Hold | None) -> Hold | None:
-        lapsed = hold is not None and hold.until is not None and hold.until <= self.now
-        return None if lapsed else hold
 
     def _while_gone_is_no_proof(self, verdict: Verdict, entry: Entry) -> Verdict | None:
         """While anything in the environment cannot be read, a missing manifest proves nothing."""
@@ -278,11 +274,6 @@ def _running_job(entry: Entry | None) -> str | None:
     if not isinstance(outcome, Accepted) or outcome.status == "SUCCESS":  # the usual ends, without a closer look
         return None
     return outcome.dock_status_id if situation_of(entry) is Situation.RUNNING else None
-
-
-def _say_hold(word: str, hold: Hold) -> str:
-    until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
-    return f"{word} by {hold.who}{until}: {hold.why}"
 
 
 def metadata_of(resource: Resource) -> Metadata:

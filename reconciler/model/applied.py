@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeAlias
@@ -158,6 +158,11 @@ class Hold:
     until: datetime | None = None
     digest: str | None = None
 
+    def in_words(self, word: str) -> str:
+        """`suspended by Ada until 2030-01-02 12:00 UTC: load test`; the word is given."""
+        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"{word} by {self.who}{until}: {self.why}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
@@ -269,6 +274,24 @@ class Applied:
     suspension: Hold | None = None
     allow_mass_change: bool = False
     commit: AppliedCommit | None = None
+
+
+def in_force(hold: Hold | None, now: datetime) -> Hold | None:
+    """None where it has lapsed."""
+    lapsed = hold is not None and hold.until is not None and hold.until <= now
+    return None if lapsed else hold
+
+
+def without_lapsed(applied: Applied, now: datetime) -> Applied:
+    """For whoever shows a state and has no clock: suspensions that are over are none. The same value where none is."""
+    lapsed = {
+        model: replace(entry, suspension=None)
+        for model, entry in applied.entries.items()
+        if entry.suspension is not None and in_force(entry.suspension, now) is None
+    }
+    if not lapsed and in_force(applied.suspension, now) is applied.suspension:
+        return applied
+    return replace(applied, entries={**applied.entries, **lapsed}, suspension=in_force(applied.suspension, now))
 
 
 class Situation(StrEnum):

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 
 from reconciler.model.applied import Accepted, Applied, Attempt, Entry, address_of
-from reconciler.model.plan import Action
+from reconciler.model.plan import Action, Reason
 from reconciler.model.values import Json
 from reconciler.report.style import Style, duration, one_line, safe
 from reconciler.report.tables import fitted, table
@@ -43,18 +43,22 @@ _HISTORY = (
 
 _GOOD = {Sync.SYNCED, Health.HEALTHY, Phase.SUCCEEDED}
 _BAD = {Health.DEGRADED, Health.MISSING, Phase.FAILED}
+_SAYS_WHO = {Reason.SUSPENDED, Reason.UNCHANGED}  # of what is suspended, the detail says by whom
 _SIGNS = {Stand.PASSED: ("✓", "green"), Stand.WAITING: ("…", "blue"), Stand.BLOCKED: ("✗", "red")}
 
 
 def status_text(rows: Sequence[DeploymentStatus], style: Style, *, now: datetime, wide: bool = False) -> str:
-    """A table, the last errors below it, and a summary line that can be grepped."""
+    """A table, below it the last errors and who suspended what, and a summary line that can be grepped."""
     if not rows:
         return "Status: nothing is deployed and nothing is wanted.\n"
     if wide:
         text = table((*_WIDE, *_WIDE_REST), [_wide(row, now) for row in rows])
     else:
         text = fitted(_NARROW, [_narrow(row, now) for row in rows], style, below=("DOCK STATUS ID", "COMMIT"))
-    blocks = [text, *("".join(lines) for lines in (list(_errors(rows, style)),) if lines)]
+    blocks = [
+        text,
+        *("".join(lines) for lines in (list(_errors(rows, style)), list(_suspensions(rows, style))) if lines),
+    ]
     return "\n".join([*blocks, f"{style.paint(status_summary(rows), 'bold')}\n"])
 
 
@@ -127,6 +131,17 @@ def _errors(rows: Sequence[DeploymentStatus], style: Style) -> Iterator[str]:
     for row in rows:
         if row.error is not None:
             yield f"{style.paint(safe(row.address), 'red')}: {one_line(safe(row.error))}\n"
+
+
+def _suspensions(rows: Sequence[DeploymentStatus], style: Style) -> Iterator[str]:
+    """Who, why and until when; once for all deployments that one decision holds."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.health is Health.SUSPENDED and row.reason in _SAYS_WHO:
+            found.setdefault((row.environment, row.detail), []).append(row.address)
+    for (environment, detail), addresses in found.items():
+        who = addresses[0] if len(addresses) == 1 else f"{environment}, {len(addresses)} deployments"
+        yield f"{style.paint(safe(who), 'yellow')}: {one_line(safe(detail))}\n"
 
 
 def explain_text(explanation: Explanation, style: Style, *, now: datetime) -> str:

@@ -12,7 +12,7 @@ from reconciler.diagnostics import Diagnostic, errors_in
 from reconciler.errors import ReconcilerError, SourceError
 from reconciler.load.project import Fallback, Settled, load_project
 from reconciler.load.yaml import parse
-from reconciler.model.applied import Applied
+from reconciler.model.applied import Applied, without_lapsed
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Desired, KeyReference
 from reconciler.model.snapshot import Provenance, Snapshot, SourceFile
@@ -155,7 +155,12 @@ class _Case:
     def _plans(self, checked: Checked, project: Settled) -> Iterator[tuple[str, str]]:
         options = self.options
         names = options.environments or tuple(checked.environments)
-        states = {name: applied_of(self.fixture.get(name) or {}, checked.environments[name], project) for name in names}
+        states = {
+            name: without_lapsed(
+                applied_of(self.fixture.get(name) or {}, checked.environments[name], project), options.now
+            )
+            for name in names
+        }
         plans = {name: self._plan(checked, name, state) for name, state in states.items()}
         yield "plan.txt", plan_text(list(plans.values()), PLAIN, verbose=options.verbose)
         yield "plan.json", "".join(encode_plan(plan).decode() for plan in plans.values())

@@ -469,8 +469,11 @@ def test_suspension_holds_until_it_lapses() -> None:
         assert watched.accepted()["cm-m000"] == 1
         await asyncio.sleep(4 * HOUR - 60)
         assert watched.accepted()["cm-m000"] == 1
+        assert watched.view.applied is not None
+        assert watched.view.applied.suspension is not None
         await asyncio.sleep(120)
         assert watched.accepted()["cm-m000"] == 2
+        assert watched.view.applied.suspension is None  # nobody is shown what is over
 
     watch(story)
 

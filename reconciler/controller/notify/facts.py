@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from reconciler.controller.board import Pass, PassEnd, View
-from reconciler.diagnostics import errors_in
+from reconciler.diagnostics import errors_counted, errors_in
 from reconciler.errors import AuthenticationError, PlatformUnreachable, RunLockHeld
 from reconciler.model.applied import NotProcessed, RefusalKind
 from reconciler.model.events import Event, Happened
@@ -136,7 +136,7 @@ class Memory:
         if wrong:
             return (
                 Outcome.REFUSED,
-                f"{len(wrong)} errors in the manifests; the first: {wrong[0].position}: {wrong[0].message}",
+                f"{errors_counted(len(wrong))}; the first: {wrong[0].position}: {wrong[0].message}",
             )
         if view.plan is not None and view.plan.guards:
             return Outcome.WAITING, view.held_up or "; ".join(guard.message for guard in view.plan.guards)

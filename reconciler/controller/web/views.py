@@ -126,7 +126,7 @@ def _row(change: Change, status: DeploymentStatus, entry: Entry | None) -> Row:
 
 def _note(status: DeploymentStatus, entry: Entry | None) -> str:
     if entry is not None and entry.suspension is not None:
-        return f"suspended by {entry.suspension.who}: {entry.suspension.why}"
+        return entry.suspension.in_words("suspended")
     if status.health is Health.SUSPENDED and status.sync is Sync.SYNCED:
         return ""  # all of the environment is: its head says so
     return status.detail
