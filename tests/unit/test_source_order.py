@@ -99,6 +99,28 @@ def test_two_commits_fetched_one_by_one(root: Path, commit: Commit, tmp_path: Pa
     assert not older(clone, second, first)
 
 
+def test_between_them_only_a_detour_is_here(root: Path, commit: Commit, tmp_path: Path) -> None:
+    """Where the way from one to the other is cut off, a commit that both have by another way does not part them."""
+    commit(0)
+    git(root, "branch", "side")
+    commit(1)
+    git(root, "branch", "first")
+    commit(2)
+    commit(3)
+    git(root, "checkout", "--quiet", "side")
+    commit(4)
+    git(root, "checkout", "--quiet", "main")
+    git(root, "merge", "--quiet", "--no-ff", "--no-edit", "side")
+    newest = find_commit(root, commit(5))
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=2", "--branch", "first", f"file://{root}", str(clone))
+    git(clone, "fetch", "--quiet", "--depth=4", "origin", "main")
+    first = find_commit(clone, "HEAD")
+    assert git(clone, "merge-base", "HEAD", "FETCH_HEAD").strip() == git(root, "rev-parse", "first^").strip()
+    assert older(clone, first, newest)
+    assert not older(clone, newest, first)
+
+
 @pytest.mark.parametrize("name", ["--all", "HEAD", "", "no such commit", "f" * 40])
 def test_a_name_that_is_none(root: Path, commit: Commit, name: str) -> None:
     """A state's word that names no commit by its digits is no commit of this clone, and no option of git's."""
