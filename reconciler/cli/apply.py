@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from reconciler.cli.planning import (
 )
 from reconciler.cli.session import Session, labels_of, now
 from reconciler.errors import GuardError, RunLockHeld, StalePlan, UsageError, worst
-from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.plan import Action, Change, Guard, Plan
 from reconciler.model.records import DecisionRecord, Rebind
 from reconciler.plan.build import Choices
 from reconciler.plan.codec import decode_plan, differences
@@ -153,11 +154,16 @@ def _refuse_guarded(planned: tuple[Planned, ...]) -> None:
     guards = [guard for one in planned for guard in one.plan.guards]
     if guards:
         what = "; ".join(guard.message for guard in guards)
-        flags = ", ".join(dict.fromkeys(guard.flag for guard in guards))
-        only_late = all(guard.code == OLDER_COMMIT for guard in guards)
-        raise GuardError(
-            f"Refused: {what}.", next_step=COMES_LATE if only_late else f"Read the plan. {flags} allows it."
-        )
+        raise GuardError(f"Refused: {what}.", next_step=_what_allows(guards))
+
+
+def _what_allows(guards: Iterable[Guard]) -> str:
+    """That a pipeline comes late says most, whatever else is refused: nothing is to be done then."""
+    late = any(guard.code == OLDER_COMMIT for guard in guards)
+    others = ", ".join(dict.fromkeys(guard.flag for guard in guards if guard.code != OLDER_COMMIT))
+    if not late:
+        return f"Read the plan. {others} allows it."
+    return f"{COMES_LATE} Beside it that takes {others}." if others else COMES_LATE
 
 
 def _refuse_held(planned: tuple[Planned, ...]) -> None:

@@ -88,6 +88,27 @@ def test_a_plan_file_that_comes_late(project: ProjectFolder, commits: Sequence[s
     assert "is older than" in project.apply("--plan", plan).ended(7).err
 
 
+def test_coming_late_with_too_much(project: ProjectFolder, commits: Sequence[str], platform: SimulatedPlatform) -> None:
+    """What a late pipeline is told first is that nothing is to be done; who allows it allows nothing else by that."""
+    older, newer = commits
+    at(project, newer)
+    project.deploy("b", temperature=0.25)
+    commit(project, 3)
+    project.apply().ended(0)
+    at(project, older)
+    before = len(platform.posts)
+    shown = project.apply().ended(5)
+    for part in ("is older than", "2 of the 2 deployments", "came late", "git revert", "takes --allow-mass-change."):
+        assert part in shown.err
+    assert "came late" not in project.apply("--allow-older-commit").ended(5).err
+    plan = str(project.root.parent / "plan.json")
+    project.run("plan", "-e", PRODUCTION, "--allow-mass-change", "--out", plan).ended(0)
+    project.apply("--plan", plan).ended(5)
+    assert len(platform.posts) == before
+    project.apply("--plan", plan, "--allow-older-commit").ended(0)
+    assert len(platform.posts) == before + 2
+
+
 def test_nothing_to_do_is_recorded_and_not_refused(
     project: ProjectFolder, commits: Sequence[str], platform: SimulatedPlatform
 ) -> None:
@@ -106,16 +127,20 @@ def test_nothing_to_do_is_recorded_and_not_refused(
     assert len(platform.posts) == before
 
 
-def test_going_back_otherwise(project: ProjectFolder, commits: Sequence[str]) -> None:
+def test_going_back_otherwise(project: ProjectFolder, commits: Sequence[str], platform: SimulatedPlatform) -> None:
     """`rollback` is not in its way and records no commit; a revert is a newer commit."""
     older, newer = commits
     at(project, newer)
     project.run("rollback", "production/a", "--to", older, "--yes", "--reason", "worse").ended(64)
     git(project.root, "-c", "user.name=Ada", "revert", "--no-edit", newer)
     project.apply().ended(0)
-    assert project.state["commit"]["commit"] == git(project.root, "rev-parse", "HEAD").strip()
-    at(project, newer)
-    project.run("rollback", "production/a", "--yes", "--allow-mass-change", "--reason", "worse").ended(0)
+    reverted = git(project.root, "rev-parse", "HEAD").strip()
+    assert project.state["commit"]["commit"] == reverted
+    before = len(platform.posts)
+    at(project, older)
+    project.run("rollback", "production/a", "--to", newer, "--yes", "--reason", "better").ended(0)
+    assert len(platform.posts) == before + 1
+    assert project.state["commit"]["commit"] == reverted
 
 
 def test_what_is_not_committed(project: ProjectFolder, commits: Sequence[str]) -> None:

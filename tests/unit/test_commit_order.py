@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,20 @@ def test_the_guard_names_both() -> None:
     assert (guard.code, guard.flag) == ("olderCommit", "--allow-older-commit")
     for part in ("a" * 12, "b" * 12, "ada", NEWER.at.strftime("%Y-%m-%d %H:%M"), "https://ci.example.com/2"):
         assert part in guard.message
+
+
+def test_what_is_only_written_down_is_refused() -> None:
+    """An older commit's name or labels for a deployment would undo newer ones, as what it has taken over would."""
+    chat = wanted("chat")
+    known = applied(entry(chat, is_live=chat))
+    for late, state in (
+        (wanted("chat", adopt=True), applied()),
+        (replace(chat, name="talk"), known),
+        (replace(chat, labels=(("team", "a"),)), known),
+    ):
+        found = plan(desired(late), state, older=OLDER)
+        assert not any(change.action.sends for change in found.changes)
+        assert [guard.code for guard in found.guards] == ["olderCommit"]
 
 
 def test_nothing_to_undo_is_not_refused() -> None:
