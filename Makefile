@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: bench-peers compare soak help env demo test check format lint types imports bench torture race fuzz wire defects schemas lock wheel wheel-check sbom audit image clean
+.PHONY: bench-peers compare power soak help env demo test check format lint types imports bench torture race fuzz wire defects schemas lock wheel wheel-check sbom audit image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -63,6 +63,9 @@ compare: $(STAMP) ## the crash judge over a shell script, a Python loop and an A
 
 torture: $(STAMP) ## the crash tests in their long form: hours (TORTURE="campaign --runs 1000" for a part of it)
 	$(BIN)/python tools/torture.py $(TORTURE)
+
+power: $(STAMP) ## every power cut in a file store's life, and everything that each may leave
+	POWER=1 $(BIN)/python -m pytest -q tests/crash/test_store_crashes.py -k power_cut
 
 race: $(STAMP) ## pipelines that race and die at states elsewhere, in the long form (RACE="kills --store git" for a part of it)
 	$(BIN)/python tools/race.py $(RACE)

@@ -28,10 +28,11 @@ from typing import Any, Literal, NoReturn
 
 from tests.crash.unsynced import Unsynced
 
-How = Literal["kill", "torn", "power", "power-some", "term", "stop", "error", "errors"]
+How = Literal["kill", "torn", "power", "power-some", "power-image", "term", "stop", "error", "errors"]
 
 # What can be refused, and what is fair to say about it.
 FILE_CALLS = frozenset({"open", "pwrite", "ftruncate", "fsync", "fdatasync", "replace", "unlink", "mkdir"})
+SYNCS = frozenset({"fsync", "fdatasync"})
 
 BROKEN = 70  # the exit code of a worker whose injector has a mistake
 
@@ -47,6 +48,7 @@ class Fault:
     - `kill`: SIGKILL before the call.
     - `torn`: SIGKILL after half of it where it writes or sends, else after it.
     - `power`: as `torn`, and everything unsynced is lost; `power-some`: a part of it, chosen by `seed`.
+    - `power-image`: the same before a sync and after half of any other call; what is left is the image of that number.
     - `term`: SIGTERM before the call, which is made all the same.
     - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT. It has `slept` that many seconds, by the clock that goes on.
     - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
@@ -61,6 +63,7 @@ class Fault:
     slow: float = 0.0
     errno: int = errno.ENOSPC
     seed: int | None = None
+    image: int = 0
     slept: float = 0.0
 
 
@@ -79,8 +82,7 @@ class Injector:
         self._lock = threading.RLock()  # one call at a time, and none any more in a process that dies
         self._write = os.write
         self._witness = os.open(witness, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        lossy = fault.how in {"power", "power-some"}
-        self._unsynced = Unsynced(attic, fault.seed if fault.how == "power-some" else None) if lossy else None
+        self._unsynced = _unsynced(fault, attic)
         self._frames: dict[int, list[int]] = {}  # inode -> numbers of records written and not synced
         self._requests: dict[socket.socket, bytearray] = {}
 
@@ -129,6 +131,10 @@ class Injector:
             case "torn" | "power" | "power-some":
                 (half or do)()
                 self._die()
+            case "power-image":
+                if name not in SYNCS:
+                    (half or do)()
+                self._die()
             case "term":
                 os.kill(os.getpid(), signal.SIGTERM)
             case "stop":
@@ -141,7 +147,7 @@ class Injector:
     def _die(self) -> NoReturn:
         self._over = True
         if self._unsynced is not None:
-            self.tell("power cut")
+            self.tell("power cut", images=self._unsynced.images)
             try:
                 self._unsynced.lose()
             except BaseException as error:  # noqa: BLE001 - a mistake in here must not look like one of the program's
@@ -193,6 +199,18 @@ class Injector:
         if end and length is not None and found is not None and len(body) == int(length[1]):
             self.tell("whole", path=found[2].decode())
             request.clear()
+
+
+def _unsynced(fault: Fault, attic: Path) -> Unsynced | None:
+    """Who remembers what a power cut takes, where there will be one."""
+    match fault.how:
+        case "power":
+            return Unsynced(attic, None)
+        case "power-some":
+            return Unsynced(attic, fault.seed)
+        case "power-image":
+            return Unsynced(attic, None, fault.image)
+    return None
 
 
 def _have_slept(seconds: float) -> None:

@@ -1,7 +1,8 @@
 """A store that is killed: nothing that was acknowledged is lost, nothing that was not is half there, and it goes on.
 
-Real processes and SIGKILL. What a power cut adds, that unsynced writes vanish, rests on the order of the syncs
-(tests/unit/test_file_store.py) and on what torn writes look like (tests/unit/test_segments.py).
+Real processes and SIGKILL, and then power cuts, which take what no sync covers: at each system call, everything that a disk
+may be left with. What is not synced is there or not, write by write, whole or torn; names are there up to some moment, as a
+journal keeps them. The suite takes every fifth of these; `make power` takes all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
 from reconciler.state.repair import inspect
 from reconciler.state.segments import encode_frame, segment_name
+from tests.crash.injector import Fault
 from tests.support.records import HOLDER, empty, note
 from tests.support.store_worker import STORY
 
@@ -30,7 +33,9 @@ pytestmark = pytest.mark.crash
 
 ROOT = Path(__file__).parents[2]
 TOLD = [record for records in STORY for record in records]
+STORIES = {"cm-1", *(f"cm-{n}" for n in range(4, 8))}  # the entries in the end
 MEMORY = Path("/dev/shm")  # kills need no disk, and syncs cost nothing here
+STEP = 1 if "POWER" in os.environ else 5
 
 
 class Worker:
@@ -40,10 +45,11 @@ class Worker:
         command = [sys.executable, "-m", "tests.support.store_worker"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def begin(self, job: str, folder: Path, die_at: int | None = None) -> int:
+    def begin(self, job: str, folder: Path, die_at: int | None = None, fault: Fault | None = None) -> int:
         """Starts a job; the pid of the process that does it."""
+        told = {"do": job, "folder": str(folder), "die_at": die_at, "fault": asdict(fault) if fault else None}
         assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": job, "folder": str(folder), "die_at": die_at}) + "\n")
+        self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
         return int(self.line().removeprefix("pid "))
 
@@ -60,8 +66,10 @@ class Worker:
             said.append(line)
         return said, int(line.removeprefix("end "))
 
-    def run(self, job: str, folder: Path, die_at: int | None = None) -> tuple[list[str], int]:
-        self.begin(job, folder, die_at)
+    def run(
+        self, job: str, folder: Path, die_at: int | None = None, fault: Fault | None = None
+    ) -> tuple[list[str], int]:
+        self.begin(job, folder, die_at, fault)
         return self.rest()
 
     def close(self) -> None:
@@ -93,6 +101,14 @@ def acknowledged(said: list[str]) -> int:
 def entries(folder: Path) -> set[str]:
     stored = FileStore(folder, "production").read()
     return set(fold(stored.snapshot, stored.records).entries)
+
+
+def tear(folder: Path) -> None:
+    """Leaves the beginning of a record at the end of the log, as a crash does."""
+    log = max((folder / "production" / "log").glob("0*"))
+    with log.open("r+b") as file:
+        file.seek(len(log.read_bytes().rstrip(b"\0")))
+        file.write(encode_frame(b"[]" * 600)[:900])
 
 
 def check(folder: Path, said: list[str]) -> None:
@@ -145,19 +161,13 @@ def test_killed_again_during_recovery(worker: Worker, folder: Path) -> None:
     call = 0
     ended = -1
     worker.run("story", folder / "torn")
-    log = max((folder / "torn" / "production" / "log").glob("0*"))
-    with log.open("r+b") as file:
-        file.seek(len(log.read_bytes().rstrip(b"\0")))
-        file.write(encode_frame(b"[]" * 600)[:900])
+    tear(folder / "torn")
     while ended != 0:
         call += 1
         there = folder / str(call)
         shutil.copytree(folder / "torn", there)
         said, ended = worker.run("recover", there, die_at=call)
-        assert entries(there) in (
-            {"cm-1", *(f"cm-{n}" for n in range(4, 8))},
-            {"cm-1", *(f"cm-{n}" for n in range(4, 8)), "cm-107"},
-        )
+        assert entries(there) in (STORIES, {*STORIES, "cm-107"})
         assert acknowledged(said) <= FileStore(there, "production").read().seq
         assert worker.run("recover", there)[1] == 0
         shutil.rmtree(there)
@@ -176,12 +186,93 @@ def test_killed_during_repair(worker: Worker, folder: Path) -> None:
         shutil.copytree(folder / "damaged", there)
         _, ended = worker.run("mend", there, die_at=call)
         assert worker.run("mend", there)[1] == 0
-        assert entries(there) == {"cm-1", *(f"cm-{n}" for n in range(4, 8))}
+        assert entries(there) == STORIES
         assert (there / "production" / "state.json.damaged-1").read_bytes() == b"nonsense"
         stored = FileStore(there, "production").read()
         assert stored.snapshot.suspension is None
         shutil.rmtree(there)
     assert call > 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What is there after a power cut at the `at`th call, and what the store's user had heard by then."""
+
+    at: int
+    number: int
+    folder: Path
+    said: list[str]
+    ended: bool  # there are fewer calls than that
+
+    def __str__(self) -> str:
+        return f"call {self.at}, image {self.number}"
+
+
+def images(worker: Worker, job: str, scratch: Path, begin: Path | None = None) -> Iterator[Image]:
+    """One after the other; the last one is of the job that ended in peace. `begin` is the state that the job finds."""
+    at = number = 0
+    while True:
+        at += 1
+        count = number + 1
+        while number < count:
+            image, count = _image(worker, job, scratch / f"{at}-{number}", begin, at, number)
+            yield image
+            shutil.rmtree(image.folder.parent)
+            if image.ended:
+                return
+            number += STEP
+        number -= count
+
+
+def _image(  # noqa: PLR0917 - what a fault is made of
+    worker: Worker, job: str, place: Path, begin: Path | None, at: int, number: int
+) -> tuple[Image, int]:
+    """One, and how many there are at that call."""
+    (place / "attic").mkdir(parents=True)
+    folder = place / "state"
+    if begin is not None:
+        shutil.copytree(begin, folder)
+    said, ended = worker.run(job, folder, fault=Fault(at=at, how="power-image", image=number))
+    told = [json.loads(line) for line in (place / "witness").read_text().splitlines()] if ended else []
+    assert ended in {0, -signal.SIGKILL}, said
+    count = told[-1]["images"] if told else 1
+    return Image(at=at, number=number, folder=folder, said=said, ended=not told), count
+
+
+def test_power_cut_at_every_system_call(worker: Worker, folder: Path) -> None:
+    """Whatever the power leaves, what was acknowledged is there, and at most one append more, and the store goes on."""
+    seen = 0
+    for image in images(worker, "story", folder):
+        seen += 1
+        try:
+            check(image.folder, image.said)
+        except Exception as error:
+            raise AssertionError(f"{image}: {error!r}") from error
+    assert image.said[-1] == "done"
+    assert seen > 400 // STEP
+
+
+def test_power_cut_during_recovery(worker: Worker, folder: Path) -> None:
+    """Whatever the power leaves of the recovery from a torn write, nothing is lost, and the next one ends well."""
+    worker.run("story", folder / "torn")
+    tear(folder / "torn")
+    for image in images(worker, "recover", folder, folder / "torn"):
+        ends = [{*STORIES, "cm-107"}] if acknowledged(image.said) else [STORIES, {*STORIES, "cm-107"}]
+        assert entries(image.folder) in ends, image
+        assert worker.run("recover", image.folder)[1] == 0, image
+        assert inspect(image.folder, "production").healthy, image
+
+
+def test_power_cut_during_repair(worker: Worker, folder: Path) -> None:
+    """Whatever the power leaves of a repair, a second one ends well, and what could be read and what was damaged is there."""
+    worker.run("story", folder / "damaged")
+    (folder / "damaged" / "production" / "state.json").write_bytes(b"nonsense")
+    for image in images(worker, "mend", folder, folder / "damaged"):
+        assert worker.run("mend", image.folder)[1] == 0, image
+        assert entries(image.folder) == STORIES, image
+        assert FileStore(image.folder, "production").read().snapshot.suspension is None, image
+        kept = [path.read_bytes() for path in (image.folder / "production").glob("state.json.damaged-*")]
+        assert b"nonsense" in kept, image
 
 
 def test_killed_at_any_moment(worker: Worker, tmp_path: Path) -> None:

@@ -39,25 +39,33 @@ class _Change:
 class Unsynced:
     """The changes since the last syncs, oldest first. `attic` is a folder on the same file system for what may come back."""
 
-    def __init__(self, attic: Path, seed: int | None) -> None:
+    def __init__(self, attic: Path, seed: int | None, image: int | None = None) -> None:
         self._attic = attic
         self._random = None if seed is None else random.Random(seed)
+        self._image = image
         self._names = itertools.count()
         self._changes: list[_Change] = []
 
-    def lose(self) -> None:
-        """The power goes. Without a seed everything unsynced is gone; with one, a seeded part of what a disk may have kept:
-        the contents of each file or not, and the names up to some moment.
-        """
+    @property
+    def images(self) -> int:
+        """How many different things the power may leave: names up to some moment, and of every write that it is there or not."""
         names = sum(change.is_name for change in self._changes)
-        kept = 0 if self._random is None else self._random.randint(0, names)
+        return (names + 1) << (len(self._changes) - names)
+
+    def lose(self) -> None:
+        """The power goes. Without a seed or an image everything unsynced is gone; with a seed, a part of it; an image is one of
+        `images`, of which 0 has nothing and the last one everything.
+        """
+        image = self._image if self._image is not None else self._random.randrange(self.images) if self._random else 0
+        names = sum(change.is_name for change in self._changes)
+        writes, kept = divmod(image, names + 1)
         for change in reversed(self._changes):
             if change.is_name:
                 names -= 1
-                lost = names >= kept
+                is_kept = names < kept
             else:
-                lost = self._random is None or self._random.random() < 0.5
-            if lost:
+                writes, is_kept = writes >> 1, bool(writes & 1)
+            if not is_kept:
                 change.undo()
 
     def synced(self, fd: int) -> None:

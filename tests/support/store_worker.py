@@ -1,8 +1,9 @@
 """A process that uses a file store and can be killed: between any two of its system calls, or at any moment.
 
 `python -m tests.support.store_worker` reads jobs as JSON, one a line, and works each in a fork of itself, so that starting
-costs nothing. A job is `{"do": name, "folder": path, "die_at": n | null}`: with `die_at` the child kills itself just before
-its n-th system call that changes something. It prints a word a line as it goes (`pid …`, then what is done, as soon as
+costs nothing. A job is `{"do": name, "folder": path, "die_at": n | null, "fault": {…} | null}`: with `die_at` the child kills
+itself just before its n-th system call that changes something; a `fault` is one of `tests.crash.injector`, which has its files
+beside the folder. It prints a word a line as it goes (`pid …`, then what is done, as soon as
 that was acknowledged) and at last `end <exit status>`.
 """
 
@@ -23,6 +24,7 @@ from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
 from reconciler.state.format import decode_batch, decode_snapshot, encode_batch, encode_snapshot
 from reconciler.state.repair import repair
+from tests.crash.injector import Fault, Injector
 from tests.support.records import HOLDER, NOON, accepted, attempt, empty, note, status
 
 # What can leave something half-done. Taking a lock counts, because dying with it must free it.
@@ -135,8 +137,11 @@ def work(job: dict[str, Any]) -> int:
     say(f"pid {os.getpid()}")
     if job.get("die_at") is not None:
         die_at(job["die_at"])
+    folder = Path(job["folder"])
+    if job.get("fault") is not None:
+        Injector(Fault(**job["fault"]), folder.parent / "witness", folder.parent / "attic").install()
     try:
-        JOBS[job["do"]](Path(job["folder"]))
+        JOBS[job["do"]](folder)
     except ReconcilerError as error:
         say(f"{type(error).__name__}: {error}")
         return 1
