@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support.npm import install
 
 VERSION = "2.0.0"
 PATIENCE = 60.0  # seconds without a word after which the server counts as hanging
@@ -19,15 +20,10 @@ PATIENCE = 60.0  # seconds without a word after which the server counts as hangi
 def installed(folder: Path) -> Path | str:
     """The server's script, installed into `folder`/node_modules when it is not there; or why there is none."""
     script = folder / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        return "node and npm are not installed"
     about = script.parent.parent / "package.json"
     if about.is_file() and json.loads(about.read_text(encoding="utf-8"))["version"] == VERSION and script.is_file():
         return script
-    command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
-    done = subprocess.run([*command, f"yaml-language-server@{VERSION}"], capture_output=True, text=True, check=False)
-    return script if done.returncode == 0 else f"npm cannot install yaml-language-server: {done.stderr[-200:]}"
+    return install(folder, f"yaml-language-server@{VERSION}") or script
 
 
 class LanguageServer:

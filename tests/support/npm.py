@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(sys.prefix) / "npm"  # goes with the environment, and no linter looks into it
+PATIENCE = 180  # seconds; a registry that says nothing must not hold up everything else
 
 
 def package(name: str, version: str) -> Path:
@@ -20,14 +21,21 @@ def package(name: str, version: str) -> Path:
     about = folder / "package.json"
     if about.is_file() and json.loads(about.read_text(encoding="utf-8"))["version"] == version:
         return folder
+    if reason := install(prefix, f"{name}@{version}", "--ignore-scripts"):
+        pytest.skip(reason)
+    return folder
+
+
+def install(prefix: Path, wanted: str, *options: str) -> str | None:
+    """Into `prefix`/node_modules; or why not."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
+        return "node and npm are not installed"
     prefix.mkdir(parents=True, exist_ok=True)
-    command = [npm, "install", "--prefix", str(prefix), "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
-    done = subprocess.run(
-        [*command, "--ignore-scripts", f"{name}@{version}"], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install {name}: {done.stderr[-200:]}")
-    return folder
+    quiet = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--fetch-retries", "1")
+    command = [npm, "install", "--prefix", str(prefix), *quiet, *options, wanted]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"npm cannot install {wanted} within {PATIENCE} s"
+    return f"npm cannot install {wanted}: {done.stderr[-200:]}" if done.returncode else None

@@ -26,6 +26,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
+from tests.support.npm import install
+
 AZURITE = "3.37.0"
 AZURITE_FOLDER = Path(sys.prefix) / "azurite"  # goes with the environment
 # The account that every azurite has; its key is printed in Microsoft's documentation.
@@ -100,17 +102,12 @@ def moto_server() -> Iterator[S3Server]:
 def azurite_script(folder: Path) -> Path | str:
     """Azurite's script, installed into `folder`/node_modules when it is not there; or why there is none."""
     script = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        return "node and npm are not installed"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one test run want it at the same time
-        if script.is_file():
+        if script.is_file() and shutil.which("node"):
             return script
-        command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run([*command, f"azurite@{AZURITE}"], capture_output=True, text=True, check=False)
-    return script if done.returncode == 0 else f"npm cannot install azurite: {done.stderr[-200:]}"
+        return install(folder, f"azurite@{AZURITE}") or script
 
 
 @dataclass(frozen=True, kw_only=True)
