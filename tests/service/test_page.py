@@ -14,6 +14,7 @@ from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-unty
 from playwright.async_api import Browser, Page, expect
 
 from reconciler.controller.board import Board, PassEnd
+from reconciler.controller.policy import Wait
 from reconciler.controller.web.options import Hands, Options
 from reconciler.controller.web.server import serve
 from reconciler.diagnostics import Diagnostic, Position
@@ -276,7 +277,10 @@ def hostile(text: str) -> Board:
     mistake = Diagnostic(code=text, message=text, position=Position(file=text), path=text, suggestion=text)
     last = replace(clean.last, end=PassEnd.FAILED, detail=text, cause=text, commit=text)
     board = Board(source=text, remote=f"javascript:{text}")
-    board.publish(replace(clean, plan=plan, applied=applied, diagnostics=(mistake,), held_up=f"{text} ", last=last))
+    waits = (Wait(address=wrong.address, why=f"{text}!", until=boards.NOW),)
+    board.publish(
+        replace(clean, plan=plan, applied=applied, diagnostics=(mistake,), held_up=f"{text} ", last=last, waits=waits)
+    )
     return board
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from dataclasses import replace
+from datetime import timedelta
 
+from reconciler.controller.policy import Wait
 from reconciler.controller.web.api import StatusApi
 from reconciler.controller.web.auth import ANYBODY
 from reconciler.controller.web.kept import Kept, Rendered, TooBusy
@@ -54,6 +57,40 @@ def test_both_sides_of_every_condition() -> None:
     assert not gone.has_manifest
     assert details_of(view, "nobody") is None
     assert details_of(boards.sandbox(boards.NOW), "flan-t5") is None
+
+
+def test_what_the_loop_waits_for() -> None:
+    """Page, row and API say when a failed one is tried again and why not now, and the row is made anew when that changes."""
+    wait = Wait(address="production/flan-t5", why="its job failed; try 2 of 3", until=boards.NOW + timedelta(minutes=4))
+    person = Wait(address="production/old-bot", why="the platform refused it", until=None)
+    board = boards.board()
+
+    async def story() -> None:
+        kept = Kept(board)
+        pages, api = (
+            Pages(board, kept, lambda: boards.NOW),
+            StatusApi(board, Pages(board, kept, lambda: boards.NOW), kept),
+        )
+        assert "tried again at" not in gzip.decompress((await pages.index({}, ANYBODY)).packed).decode()
+        board.publish(replace(board.views["production"], waits=(wait, person)))
+        await asyncio.sleep(1)
+        assert gzip.decompress((await pages.index({}, ANYBODY)).packed).decode().count("tried again at 12:04 UTC") == 1
+        for name, said in (
+            ("flan-t5", "By itself at 2030-01-02 12:04:00 UTC: its job failed; try 2 of 3"),
+            ("old-bot", "It waits for a person: the platform refused it"),
+        ):
+            page = await pages.details("production", name, ANYBODY)
+            assert page is not None
+            assert said in gzip.decompress(page.packed).decode()
+        [waits] = [
+            one["waits"]
+            for one in json.loads(gzip.decompress((await api.status()).packed))["environments"]
+            if one["name"] == "production"
+        ]
+        assert waits[0] == {"address": wait.address, "why": wait.why, "until": "2030-01-02T12:04:00Z"}
+        assert waits[1]["until"] is None
+
+    run_virtual(story())
 
 
 def test_no_key_on_any_page() -> None:

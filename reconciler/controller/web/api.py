@@ -59,6 +59,7 @@ def _environment(view: View) -> dict[str, Json]:
         "heldUp": view.held_up,
         "suspension": _hold(view.applied.suspension) if view.applied and view.applied.suspension else None,
         "nextLook": _time(view.next_look),
+        "waits": [{"address": one.address, "why": one.why, "until": _time(one.until)} for one in view.waits],
         "lastSuccessAt": _time(view.last_success_at),
         "lastPass": _pass(view.last) if view.last is not None else None,
         "diagnostics": [_diagnostic(one) for one in view.diagnostics],

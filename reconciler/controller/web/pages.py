@@ -108,6 +108,8 @@ class Pages:
         known = self._sections.get(view.environment.name)
         if known is None or known.view.plan is not view.plan or known.view.applied is not view.applied:
             return views.section_of(view)
+        if known.view.waits != view.waits:
+            return views.section_of(view)
         return known if known.view is view else replace(known, view=view)
 
     async def _index(self, wanted: Filter, text: str, visitor: Visitor) -> str:
@@ -204,7 +206,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(age=views.age_text, until=views.until_text, iso=_iso, moment=_moment, took=duration)
+    environment.filters.update(
+        age=views.age_text, until=views.until_text, iso=_iso, moment=_moment, hour=_hour, took=duration
+    )
     environment.globals.update(
         signs=SIGNS,
         moods=MOODS,
@@ -227,6 +231,10 @@ def _iso(at: datetime) -> str:
 
 def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _hour(at: datetime) -> str:
+    return f"{at:%H:%M} UTC"
 
 
 # Static files

@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from reconciler.controller.board import View
+from reconciler.controller.policy import Wait
 from reconciler.model.applied import Accepted, Applied, Attempt, Entry, Hold
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
@@ -70,7 +71,7 @@ def attention(status: DeploymentStatus) -> Attention:
 class Row:
     """One deployment in the table. `search` is everything that the search looks at, in lower case.
 
-    `note` says why nothing is done, where a person may wonder.
+    `note` says why nothing is done, where a person may wonder; `again_at` is when the loop tries again by itself.
     """
 
     status: DeploymentStatus
@@ -80,6 +81,7 @@ class Row:
     replicas: str | None
     labels: tuple[tuple[str, str], ...]
     search: str
+    again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +102,18 @@ def section_of(view: View) -> Section:
         return Section(view=view, rows=(), summary=None)
     applied = view.applied
     pairs = zip(view.plan.changes, statuses(view.plan, applied), strict=True)
-    rows = [_row(change, status, applied.entries.get(change.model_id)) for change, status in pairs]
+    waits = {wait.address: wait for wait in view.waits}
+    rows = [
+        _row(change, status, applied.entries.get(change.model_id), waits.get(change.address))
+        for change, status in pairs
+    ]
     rows.sort(key=lambda row: (row.attention, row.status.address))
     return Section(
         view=view, rows=tuple(rows), summary=summary(view.plan).removeprefix(f"Plan: {view.plan.environment}: ")
     )
 
 
-def _row(change: Change, status: DeploymentStatus, entry: Entry | None) -> Row:
+def _row(change: Change, status: DeploymentStatus, entry: Entry | None, wait: Wait | None) -> Row:
     body = desired_body(change, entry) or _json(entry.live.body if entry and entry.live else None)
     device, labels = _text(body.get("deviceType")), change.metadata.labels
     words = [status.address, status.model_id, device, status.dock_status_id, status.dock_status, status.commit]
@@ -121,6 +127,7 @@ def _row(change: Change, status: DeploymentStatus, entry: Entry | None) -> Row:
         replicas=_replicas(body.get("scalingParameters")),
         labels=labels,
         search=" ".join(word for word in words if word).lower(),
+        again_at=wait.until if wait is not None else None,
     )
 
 
@@ -268,7 +275,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """Everything that the page of one deployment shows."""
+    """Everything that the page of one deployment shows. `wait` is what the loop waits for, where the plan does not say it."""
 
     row: Row
     change: Change
@@ -279,6 +286,7 @@ class Details:
     timeline: tuple[Moment, ...]
     holds: tuple[tuple[str, Hold], ...]
     labels: tuple[tuple[str, str], ...]
+    wait: Wait | None
 
     @property
     def differing(self) -> int:
@@ -292,16 +300,17 @@ def details_of(view: View, name: str) -> Details | None:
         return None
     address = f"{view.environment.name}/{name}"
     change = next((one for one in plan.changes if one.address == address), None)
-    return _details(change, plan, applied) if change is not None else None
+    wait = next((one for one in view.waits if one.address == address), None)
+    return _details(change, plan, applied, wait) if change is not None else None
 
 
-def _details(change: Change, plan: Plan, applied: Applied) -> Details:
+def _details(change: Change, plan: Plan, applied: Applied, wait: Wait | None) -> Details:
     entry = applied.entries.get(change.model_id)
     explanation = explain(plan, applied, change.address)
     desired = desired_body(change, entry)
     live = _json(entry.live.body) if entry and entry.live else None
     return Details(
-        row=_row(change, explanation.status, entry),
+        row=_row(change, explanation.status, entry, wait),
         change=change,
         explanation=explanation,
         fields=tuple(_field_rows(desired, live)),
@@ -310,6 +319,7 @@ def _details(change: Change, plan: Plan, applied: Applied) -> Details:
         timeline=timeline_of(entry),
         holds=tuple(_holds(entry, applied)),
         labels=change.metadata.labels,
+        wait=wait if wait is not None and wait.why != change.detail else None,
     )
 
 
