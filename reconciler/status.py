@@ -449,7 +449,8 @@ def _gate_guards(case: _Case) -> Gate:
     guards = [guard for guard in case.plan.guards if guard.code != "protected"]
     if not guards or case.change.action is Action.NONE:
         return Gate(name="guards", stand=Stand.PASSED, detail="no guard refuses the plan")
-    command = f"reconciler apply -e {case.plan.environment} {guards[0].flag}"
+    flags = " ".join(dict.fromkeys(guard.flag for guard in guards))
+    command = f"reconciler apply -e {case.plan.environment} {flags}"
     return Gate(name="guards", stand=Stand.BLOCKED, detail=guards[0].message, command=command)
 
 

@@ -100,6 +100,7 @@ def test_coming_late_with_too_much(project: ProjectFolder, commits: Sequence[str
     shown = project.apply().ended(5)
     for part in ("is older than", "2 of the 2 deployments", "came late", "git revert", "takes --allow-mass-change."):
         assert part in shown.err
+    assert "-e production --allow-older-commit --allow-mass-change" in project.run("explain", "a").ended(0).out
     assert "came late" not in project.apply("--allow-older-commit").ended(5).err
     plan = str(project.root.parent / "plan.json")
     project.run("plan", "-e", PRODUCTION, "--allow-mass-change", "--out", plan).ended(0)
