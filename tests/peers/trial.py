@@ -3,7 +3,7 @@
 The judge sees what any program leaves: the platform's log, the files under `state/`, the exit codes. It counts
 
 - duplicates: jobs beyond the first for a model that no failed job called for (each is a second paid deployment);
-- lost: dock status ids that the platform gave out and that are in no file of the state;
+- lost: dock status ids of jobs that did not fail, which the platform gave out and which are in no file of the state;
 - untrue: exit code 0 although a model's last job did not succeed, or there is none;
 - stuck: no exit code 0 after `MOST_RUNS` runs;
 - asked: calls in doubt that a person had to look up. Only a program that knows it does not know can ask.
