@@ -156,9 +156,11 @@ class Trial:
         for name, model in self._in_doubt():
             self.verdict.asked += 1
             known = self.state()
-            new = [job for job in self._jobs()[model] if job not in known]
+            new = [job for _, of, job in self.calls if of == model and job not in known]
             how = ("--dock-status-id", new[0]) if new else ("--it-did-not",)
-            command = (*self._contender.command[:3], "resolve", f"production/{name}", *how, "--reason", "console")
+            plain = any(wanted.model == model for wanted in self._wanted)
+            address = f"production/{name}" if plain else f"production/{name}@{model}"
+            command = (*self._contender.command[:3], "resolve", address, *how, "--reason", "console")
             done = subprocess.run(
                 command, cwd=self.folder, env=self._environ, capture_output=True, timeout=SECONDS, check=False
             )
