@@ -99,6 +99,18 @@ def test_two_commits_fetched_one_by_one(root: Path, commit: Commit, tmp_path: Pa
     assert not older(clone, second, first)
 
 
+def test_in_a_clone_of_a_few_commits(root: Path, commit: Commit, tmp_path: Path) -> None:
+    """What history there is decides, also where it is not the whole one and the clocks say otherwise."""
+    commit(0)
+    commit(20)
+    commit(10)
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=2", f"file://{root}", str(clone))
+    first, second = (find_commit(clone, name) for name in ("HEAD~1", "HEAD"))
+    assert older(clone, first, second)
+    assert not older(clone, second, first)
+
+
 def test_between_them_only_a_detour_is_here(root: Path, commit: Commit, tmp_path: Path) -> None:
     """Where the way from one to the other is cut off, a commit that both have by another way does not part them."""
     commit(0)
