@@ -23,6 +23,7 @@ from tests.crash.history import APPLY, KEY, PLAN, History, Wanted, told, write_m
 from tests.crash.injector import SLOW, Fault, How
 from tests.crash.judge import KILLED, Evidence
 from tests.crash.nursery import Nursery
+from tests.crash.tally import Counts
 from tests.security.canary import LOOKS, check_the_look, echoing, look_through, watched_git
 
 KINDS: tuple[How, ...] = ("kill", "torn", "torn", "power", "power-some")
@@ -54,8 +55,8 @@ JOBS: tuple[dict[str, Any], ...] = (
 FAILING = {"statuses": ["IN_PROGRESS", "FAILED"]}
 
 
-@dataclass(slots=True)
-class Tally:
+@dataclass(slots=True, kw_only=True)
+class Tally(Counts):
     """What happened in all, for the report."""
 
     histories: int = 0
@@ -67,13 +68,6 @@ class Tally:
     steps: int = 0
     files: int = 0
     kilobytes: int = 0
-
-    def add(self, other: Tally) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def __str__(self) -> str:
-        return ", ".join(f"{getattr(self, name)} {name}" for name in self.__slots__)
 
 
 @dataclass(slots=True)

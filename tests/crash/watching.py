@@ -22,6 +22,7 @@ from tests.crash.history import PLAN, History, Wanted, told, write_project
 from tests.crash.injector import NO_FAULT, Fault, How
 from tests.crash.judge import KILLED
 from tests.crash.nursery import Nursery
+from tests.crash.tally import Counts
 
 KINDS: tuple[How, ...] = ("kill", "kill", "torn", "power", "power-some", "term", "term")
 WATCH = ("--log-format", "json", "watch", "--init-state", "--settle", "0.05", "--listen", "none")
@@ -31,8 +32,8 @@ PATIENCE = 120.0  # seconds without a word from a watch, after which it is calle
 MOST_LIVES = 40  # until what is left is done, once nothing changes any more
 
 
-@dataclass(slots=True)
-class Tally:
+@dataclass(slots=True, kw_only=True)
+class Tally(Counts):
     """What happened in all, for the report."""
 
     passes: int = 0
@@ -42,13 +43,6 @@ class Tally:
     resolved: int = 0
     calls: int = 0
     jobs: int = 0
-
-    def add(self, other: Tally) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def __str__(self) -> str:
-        return ", ".join(f"{getattr(self, name)} {name}" for name in self.__slots__)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from reconciler.model.applied import Situation, situation_of
 from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
 from tests.crash.history import KEY, Wanted, told, write_manifests, write_project
+from tests.crash.tally import Counts
 from tests.peers.contender import ROOT, Contender
 from tests.support.simulator import RunningSimulator, running_simulator
 from tests.support.tcp_proxy import Direction, Proxy, relay
@@ -57,7 +58,7 @@ How = Literal["process", "machine"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Verdict:
+class Verdict(Counts):
     """Counts, over one history or many."""
 
     histories: int = 0
@@ -67,10 +68,6 @@ class Verdict:
     untrue: int = 0
     stuck: int = 0
     asked: int = 0
-
-    def add(self, other: Verdict) -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 class Trial:
