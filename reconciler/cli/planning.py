@@ -12,6 +12,7 @@ from reconciler.cli.session import Session, now
 from reconciler.diagnostics import Diagnostic, Severity, errors_in
 from reconciler.errors import InvalidInput, StateMissing, UsageError
 from reconciler.model.applied import Applied, without_lapsed
+from reconciler.model.loaded import Memo
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Environment
 from reconciler.model.snapshot import Provenance
@@ -28,11 +29,14 @@ NO_LINEAGE = ""  # of a state that is not there yet and will be made
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """The project as the command line asked for it, with what its manifests say."""
+    """The project as the command line asked for it, with what its manifests say. `memo` spares reading the same files again in
+    another commit.
+    """
 
     session: Session
     opened: Opened
     checked: Checked
+    memo: Memo
 
     def chosen(self, names: Iterable[str]) -> tuple[Environment, ...]:
         return self.opened.chosen(names)
@@ -71,10 +75,11 @@ def read_project(
 
     Commands that only look go on with what can be read, and say what cannot.
     """
+    memo = Memo()
     try:
         opened = wiring.open_project(session.settings, only=names, commit=commit.commit if commit else None)
         opened.chosen(names)
-        checked = pipeline.check(wiring.take_snapshot(opened, commit=commit), opened.project)
+        checked = pipeline.check(wiring.take_snapshot(opened, commit=commit), opened.project, memo)
         if strict:
             checked.or_refuse()
     except InvalidInput as error:
@@ -82,7 +87,7 @@ def read_project(
             error.diagnostics = tuple(_of_commit(one, commit.commit) for one in error.diagnostics)
         raise
     _warn(session, checked, everything=not strict)
-    return Project(session=session, opened=opened, checked=checked)
+    return Project(session=session, opened=opened, checked=checked, memo=memo)
 
 
 def signed_commit(session: Session, ref: str) -> Provenance:
@@ -138,7 +143,7 @@ def compare(project: Project, planned: Sequence[Planned], base: Base) -> tuple[C
         opened = wiring.open_project(project.session.settings, only=project.opened.names, commit=base.commit.commit)
     except (InvalidInput, UsageError):  # not a project yet, or not this one's: everything is caused
         return tuple(_causes(one.plan, None, base, unread=True) for one in planned)
-    checked = pipeline.check(wiring.take_snapshot(opened, commit=base.commit), opened.project)
+    checked = pipeline.check(wiring.take_snapshot(opened, commit=base.commit), opened.project, project.memo)
     unread = bool(errors_in(checked.diagnostics))
     before = {
         one.environment.name: pipeline.make_plan(checked, one.environment.name, one.applied, now=now())
