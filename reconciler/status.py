@@ -7,7 +7,7 @@ Pure. `report.status_text` renders what comes out of here; `cli` calls both. The
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from enum import StrEnum
@@ -21,13 +21,17 @@ from reconciler.model.applied import (
     NotProcessed,
     NotSent,
     Operation,
+    Outcome,
+    RefusalKind,
     Situation,
     Unanswered,
     Unknown,
     reference_digest,
     situation_of,
 )
+from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
+from reconciler.model.run import Ended
 
 
 class Sync(StrEnum):
@@ -68,7 +72,7 @@ class DeploymentStatus:
 
     `reason` and `detail` are the plan's. `since` is when `operation` began: the end of the last attempt, its start while its job
     runs, None for what was never tried. `live_since` is when the last confirmed spec went live. `commit` is that of the last
-    attempt. `error` is the platform's, or our, last bad word about it; None when there is none.
+    attempt, `run` the run or pass that made it. `error` is the platform's, or our, last bad word about it, None without one.
     """
 
     address: str
@@ -92,6 +96,7 @@ class DeploymentStatus:
     author: str | None = None
     manifest: str | None = None
     error: str | None = None
+    run: str | None = None
 
 
 class Stand(StrEnum):
@@ -156,6 +161,7 @@ def status_of(change: Change, applied: Applied) -> DeploymentStatus:
         author=last.provenance.author if last else None,
         manifest=change.position.file if change.position else change.metadata.manifest,
         error=error_of(last) if last is not None and _is_news(entry, operation) else None,
+        run=last.run if last else None,
     )
 
 
@@ -197,6 +203,58 @@ def error_of(attempt: Attempt) -> str | None:
             return "outcome unknown: no reply was recorded"
         case Accepted():
             return None
+
+
+def event_of(attempt: Attempt, *, environment: str, address: str) -> Event:
+    """What the state remembers of an attempt, as the event that told its last news: the durable form of the same."""
+    accepted = attempt.outcome if isinstance(attempt.outcome, Accepted) else None
+    ended = _ended(attempt.outcome)
+    end = attempt.ended_at
+    return Event(
+        run=attempt.run,
+        environment=environment,
+        address=address,
+        action=Action.UNDEPLOY if attempt.operation is Operation.UNDEPLOY else Action.DEPLOY,
+        happened=Happened.ACCEPTED if ended is Ended.RUNNING else Happened.ENDED,
+        at=end or attempt.started_at,
+        detail=error_of(attempt) or "",
+        attempt=attempt.id,
+        dock_status_id=accepted.dock_status_id if accepted else None,
+        status=accepted.status if accepted else None,
+        seconds=(end - attempt.started_at).total_seconds() if end is not None else None,
+        ended=ended,
+        digest=attempt.digest,
+        commit=attempt.provenance.commit,
+    )
+
+
+def standing_of(change: Change, entry: Entry | None, *, run: str, at: datetime) -> Event | None:
+    """What a plan leaves to a person, as an event of the run that met it: a call in doubt, a digest given up; else None."""
+    last = entry.last if entry is not None else None
+    given_up = change.reason is Reason.QUARANTINED
+    if last is None or not (given_up or change.action is Action.HOLD):
+        return None
+    seen = event_of(last, environment=change.environment, address=change.address)
+    happened = Happened.QUARANTINED if given_up else Happened.ENDED
+    return replace(seen, run=run, at=at, happened=happened, detail=change.detail)
+
+
+def _ended(outcome: Outcome) -> Ended:
+    match outcome:
+        case Accepted(status="SUCCESS"):
+            return Ended.SUCCEEDED
+        case Accepted(status="FAILED"):
+            return Ended.FAILED
+        case Accepted(timed_out=timed_out):
+            return Ended.TIMED_OUT if timed_out else Ended.RUNNING
+        case NotSent():
+            return Ended.UNREACHABLE
+        case NotProcessed(kind=RefusalKind.UNAUTHORIZED):
+            return Ended.UNAUTHORIZED
+        case NotProcessed():
+            return Ended.REFUSED
+        case Unanswered() | Unknown():
+            return Ended.UNKNOWN
 
 
 def _job(entry: Entry | None) -> tuple[str | None, str | None]:

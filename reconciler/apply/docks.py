@@ -70,7 +70,7 @@ def result_of(work: Work, end: JobEnd) -> Result:
 
 async def follow(run: Run, work: Work, job: Job) -> JobEnd:
     """Ask until the job ends, its timeout has passed, or the run is stopped. Raises nothing that platform or disk did."""
-    work.dock_status_id = job.dock_status_id
+    work.about_job(job.dock_status_id, job.attempt)
     try:
         return await _Watch(run, work, job).to_the_end()
     except AuthenticationError as error:
@@ -267,8 +267,9 @@ def _salvaged(work: Work, doubt: Doubt, applied: Applied) -> Job | Result | None
         return None
     work.run.known.claim(outcome.dock_status_id, doubt.attempt)
     work.expect(applied)
-    work.dock_status_id, work.status = outcome.dock_status_id, outcome.status
-    work.tell(Happened.ACCEPTED, attempt=doubt.attempt, detail="found again: its damaged reply named the id")
+    work.about_job(outcome.dock_status_id, doubt.attempt)
+    work.status = outcome.status
+    work.tell(Happened.ACCEPTED, detail="found again: its damaged reply named the id")
     if outcome.status in TERMINAL:
         return over(work, outcome.status, outcome.detail)
     timeout = work.change.rollout.timeout

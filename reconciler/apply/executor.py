@@ -285,8 +285,10 @@ class _Execution:
             end = await follow(self._run, work, _job_of(work.change))
             if not isinstance(end, JobOver):
                 return result_of(work, end)
+            earlier = result_of(work, end)
+            work.tell(Happened.ENDED, action=Action.FOLLOW, detail=earlier.detail, ended=earlier.ended)
             work.expect(end.applied)
-            work.dock_status_id = work.status = None
+            work.about_what_is_sent()
         return await send(self._run, work)
 
     async def _follow(self, work: Work, job: Job) -> Result:

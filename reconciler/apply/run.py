@@ -15,7 +15,7 @@ from reconciler.apply.journal import Journal
 from reconciler.errors import ReconcilerError
 from reconciler.model.applied import Accepted, Applied, Attempt, Entry, Situation, situation_of
 from reconciler.model.events import Event, Happened
-from reconciler.model.plan import Change
+from reconciler.model.plan import Action, Change
 from reconciler.model.run import Ended, Result
 from reconciler.platform.api import Platform
 from reconciler.platform.pacing import Pacer
@@ -116,10 +116,25 @@ class Work:
         self.run = run
         self.change = change
         self.expected = Expected(attempt=change.attempt, situation=situation_of(entry))
-        self.dock_status_id: str | None = None
-        self.status: str | None = None
+        self.about_what_is_sent()
         self._since = asyncio.get_running_loop().time()
         self._sent_at: float | None = None
+
+    def about_what_is_sent(self) -> None:
+        """From here on events tell of the change's own call."""
+        change = self.change
+        self.attempt: str | None = None
+        self.dock_status_id: str | None = None
+        self.status: str | None = None
+        self._digest = None if change.action is Action.UNDEPLOY else change.digest
+        self._commit = change.commit or self.run.context.provenance.commit
+
+    def about_job(self, dock_status_id: str, attempt: str) -> None:
+        """From here on events tell of this job, which an earlier run may have started."""
+        self.attempt, self.dock_status_id = attempt, dock_status_id
+        sent = find_attempt(self.run.journal.applied, self.change.model_id, attempt)
+        if sent is not None:
+            self._digest, self._commit = sent.digest, sent.provenance.commit
 
     def expect(self, applied: Applied) -> None:
         """The entry is now as our own records made it."""
@@ -129,6 +144,7 @@ class Work:
         self,
         happened: Happened,
         *,
+        action: Action | None = None,
         detail: str = "",
         attempt: str | None = None,
         percent: float | None = None,
@@ -139,21 +155,24 @@ class Work:
         now = asyncio.get_running_loop().time()
         if happened is Happened.SENDING and self._sent_at is None:
             self._sent_at = now
+        self.attempt = attempt or self.attempt
         context, change = self.run.context, self.change
         event = Event(
             run=context.run,
             environment=change.environment,
             address=change.address,
-            action=change.action,
+            action=action or change.action,
             happened=happened,
             at=context.now(),
             detail=detail,
-            attempt=attempt,
+            attempt=self.attempt,
             dock_status_id=self.dock_status_id,
             status=self.status,
             percent=percent,
             seconds=now - self._since if seconds is None else seconds,
             ended=ended,
+            digest=self._digest,
+            commit=self._commit,
         )
         with contextlib.suppress(Exception):
             context.listener(event)

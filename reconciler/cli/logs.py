@@ -18,7 +18,7 @@ from reconciler.report.style import safe
 from reconciler.settings import LogFormat, Settings, is_terminal, wants_colour
 
 # What deserves more than `info`.
-_LEVELS = {Happened.ALARM: "error", Happened.POLLED: "debug"}
+_LEVELS = {Happened.ALARM: "error", Happened.POLLED: "debug", Happened.QUARANTINED: "warning"}
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]
 
@@ -60,6 +60,8 @@ def log_event(event: Event) -> None:
         "seconds": None if event.seconds is None else round(event.seconds, 3),
         "ended": None if event.ended is None else str(event.ended),
         "detail": event.detail,
+        "digest": event.digest,
+        "commit": event.commit,
     }
     getattr(structlog.get_logger(), level)(
         str(event.happened), **{k: v for k, v in fields.items() if v not in {None, ""}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -35,6 +35,7 @@ from reconciler.errors import (
 from reconciler.model.applied import Applied, Holder, without_lapsed
 from reconciler.model.events import Event, Happened, nobody_listens
 from reconciler.model.plan import Action, Plan
+from reconciler.model.records import DecisionRecord, Quarantine
 from reconciler.model.resource import Environment
 from reconciler.model.run import EXIT_CODES, Ended, RunReport
 from reconciler.model.snapshot import NO_PROVENANCE
@@ -42,6 +43,7 @@ from reconciler.pipeline import Checked
 from reconciler.platform.api import Platform
 from reconciler.platform.pacing import SENDS, not_sent_wait
 from reconciler.state.store import DurabilityLost, Store
+from reconciler.status import standing_of
 
 T = TypeVar("T")
 
@@ -242,7 +244,7 @@ class Worker:
             environment = checked.environments[self.name]
         except ReconcilerError as error:
             return await self._meanwhile(error, reading, identity)
-        judged = await self._judged(checked, await self._belong_to(environment))
+        judged = await self._judged(checked, await self._belong_to(environment), identity)
         self._show(environment=environment, diagnostics=checked.diagnostics)
         if self._means.dry_run or not judged.acts or self._ends:
             if not (self._means.dry_run or self._ends) and judged.held_up is None:
@@ -256,7 +258,9 @@ class Worker:
             sends=any(change.action.sends for change in plan.changes),
         )
         self._learn(report)
-        return self._outcome(checked, await self._judged(checked, await self._read()), report, superseded=superseded)
+        return self._outcome(
+            checked, await self._judged(checked, await self._read(), identity), report, superseded=superseded
+        )
 
     async def _record_commit(self, reading: Reading, identity: str) -> None:
         """What there is nothing to do for is applied all the same: an older pipeline must not undo it."""
@@ -307,15 +311,24 @@ class Worker:
             raise AssertionError("a pass begins with the state")
         return self._journal
 
-    async def _judged(self, checked: Checked, applied: Applied) -> Judgement:
+    async def _judged(self, checked: Checked, applied: Applied, identity: str) -> Judgement:
         """The plan, judged; what is to be given up is recorded first."""
         judged, plan = self._plan(checked, applied)
         if judged.give_up and not self._means.dry_run:
             records = judged.give_up
             await self._known.transact(lambda _: records)
             judged, plan = self._plan(checked, await self._read())
+            self._tell_given_up(records, plan, identity)
         self._show(plan=plan, applied=self._known.applied, waits=judged.waits, held_up=judged.held_up)
         return judged
+
+    def _tell_given_up(self, records: Iterable[DecisionRecord], plan: Plan, identity: str) -> None:
+        models = {record.decision.model_id for record in records if isinstance(record.decision, Quarantine)}
+        for change in plan.changes:
+            entry = self._known.applied.entries.get(change.model_id)
+            event = standing_of(change, entry, run=identity, at=self._means.now())
+            if change.model_id in models and event is not None:
+                self._means.board.tell(event)
 
     def _plan(self, checked: Checked, applied: Applied) -> tuple[Judgement, Plan]:
         now = self._means.now()

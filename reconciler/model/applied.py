@@ -120,6 +120,11 @@ class Attempt:
     reply: str | None = None
     decided: str | None = None
 
+    @property
+    def run(self) -> str:
+        """The run, or the pass, that made it: its id is RUN-EPOCH-NUMBER (`apply.run`)."""
+        return self.id.rsplit("-", 2)[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:

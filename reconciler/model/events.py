@@ -1,7 +1,7 @@
-"""What happens during a run, as it happens: one flat value that feeds the progress display, the log and whatever comes later.
+"""What happens during a run, as it happens: one flat value that feeds progress, log, metrics, notifications and page.
 
-`apply` makes them, and only after what they tell is durable; `cli` and the log listen. They are told, never asked: nothing
-that a listener does changes a run.
+`apply` makes them, and only after what they tell is durable; the loop adds what it gives up. They are told, never asked:
+nothing that a listener does changes a run. `status.event_of` makes the same of an attempt in the state, for history.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Happened(StrEnum):
     ACCEPTED = "accepted"  # the platform started a job: `dock_status_id`
     POLLED = "polled"  # the job was asked about: `status`, `percent`
     ALARM = "alarm"  # something that no platform should do: an id given twice, a status that goes back
-    ENDED = "ended"  # the change ended as `ended` says
+    ENDED = "ended"  # the change, or the job that it waited for (`follow`), ended as `ended` says
+    QUARANTINED = "quarantined"  # its digest is not tried again by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Event:
     """One step of one change. `run` ties the events of a run together; `at` is wall-clock UTC.
 
     `seconds` is a wait for WAITING and the time since the change was started for the others. `percent` is from 0 to 100.
+    `digest` and `commit` are of what is sent, or of what the job that is followed was sent for.
     """
 
     run: str
@@ -47,6 +49,8 @@ class Event:
     percent: float | None = None
     seconds: float | None = None
     ended: Ended | None = None
+    digest: str | None = None
+    commit: str | None = None
 
 
 Listener = Callable[[Event], None]

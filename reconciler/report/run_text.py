@@ -86,6 +86,10 @@ def _ended(event: Event) -> str:
     return f"{word}{since}{_after(' ', _in_brackets(event.dock_status_id))}{_after(': ', event.detail)}"
 
 
+def _quarantined(event: Event) -> str:
+    return f"given up{_after(': ', event.detail)}"
+
+
 _EVENTS: Mapping[Happened, Callable[[Event], str]] = {
     Happened.STARTED: _started,
     Happened.WAITING: _waiting,
@@ -94,6 +98,7 @@ _EVENTS: Mapping[Happened, Callable[[Event], str]] = {
     Happened.POLLED: _polled,
     Happened.ALARM: _alarm,
     Happened.ENDED: _ended,
+    Happened.QUARANTINED: _quarantined,
 }
 
 

@@ -11,12 +11,13 @@ from dataclasses import fields
 from datetime import datetime
 from enum import Enum
 
-from reconciler.model.applied import Accepted, Applied, Attempt, Entry, address_of
+from reconciler.model.applied import Applied, Attempt, Entry, address_of
+from reconciler.model.events import Event
 from reconciler.model.plan import Action, Reason
 from reconciler.model.values import Json
 from reconciler.report.style import Style, duration, one_line, safe
 from reconciler.report.tables import fitted, table
-from reconciler.status import DeploymentStatus, Explanation, Gate, Health, Phase, Stand, Sync, error_of, phase_of
+from reconciler.status import DeploymentStatus, Explanation, Gate, Health, Phase, Stand, Sync, event_of, phase_of
 
 STATUS_FORMAT = "reconciler/status/v1"
 EXPLAIN_FORMAT = "reconciler/explain/v1"
@@ -192,11 +193,11 @@ def history_text(selected: Selected, style: Style, *, now: datetime) -> str:
     attempts = list(_attempts(selected))
     if not attempts:
         return "History: the state remembers no attempt.\n"
-    rows = [_history_row(address, attempt, now, is_last=is_last) for address, attempt, is_last in attempts]
+    rows = [_history_row(event, attempt, now, is_last=is_last) for event, attempt, is_last in attempts]
     errors = [
-        f"{style.paint(safe(address), 'red')} {attempt.id}: {safe(error)}\n"
-        for address, attempt, _ in attempts
-        if (error := error_of(attempt)) is not None
+        f"{style.paint(safe(event.address), 'red')} {event.attempt}: {safe(event.detail)}\n"
+        for event, _, _ in attempts
+        if event.detail
     ]
     text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR", "BY"))
     return "\n".join([text, *(["".join(errors)] if errors else [])])
@@ -206,11 +207,12 @@ def history_json(selected: Selected) -> dict[str, Json]:
     """The same facts as JSON values. Bodies and replies are in the state file."""
     return {
         "format": HISTORY_FORMAT,
-        "attempts": [_attempt(address, attempt, is_last=is_last) for address, attempt, is_last in _attempts(selected)],
+        "attempts": [_attempt(event, attempt, is_last=is_last) for event, attempt, is_last in _attempts(selected)],
     }
 
 
-def _attempts(selected: Selected) -> Iterator[tuple[str, Attempt, bool]]:
+def _attempts(selected: Selected) -> Iterator[tuple[Event, Attempt, bool]]:
+    """Each with the event that it stands for, and whether it is the last of its deployment."""
     for applied, entries in selected:
         names = Counter(entry.name for entry in applied.entries.values())
         found = [
@@ -219,38 +221,40 @@ def _attempts(selected: Selected) -> Iterator[tuple[str, Attempt, bool]]:
             for attempt in entry.attempts
         ]
         for _, address, attempt, entry in sorted(found, key=lambda one: (one[0], one[1], one[2].id)):
-            yield address, attempt, attempt is entry.last
+            event = event_of(attempt, environment=applied.environment, address=address)
+            yield event, attempt, attempt is entry.last
 
 
-def _history_row(address: str, attempt: Attempt, now: datetime, *, is_last: bool) -> tuple[str, ...]:
-    end = attempt.ended_at
+def _history_row(event: Event, attempt: Attempt, now: datetime, *, is_last: bool) -> tuple[str, ...]:
+    seconds = (now - attempt.started_at).total_seconds() if event.seconds is None else event.seconds
     return (
-        address,
+        event.address,
         _moment(attempt.started_at),
         attempt.id,
-        attempt.operation,
+        event.action,
         str(attempt.generation),
         phase_of(attempt, is_last=is_last),
-        _dock_status_id(attempt) or "-",
-        duration(((end or now) - attempt.started_at).total_seconds()) + ("" if end else " so far"),
-        _commit(attempt.provenance.commit) + ("+changes" if attempt.provenance.dirty else ""),
+        event.dock_status_id or "-",
+        duration(seconds) + (" so far" if event.seconds is None else ""),
+        _commit(event.commit) + ("+changes" if attempt.provenance.dirty else ""),
         _name_of(attempt.provenance.author),
         safe(attempt.provenance.actor or "-"),
     )
 
 
-def _attempt(address: str, attempt: Attempt, *, is_last: bool) -> dict[str, Json]:
+def _attempt(event: Event, attempt: Attempt, *, is_last: bool) -> dict[str, Json]:
     return {
-        "address": address,
-        "attempt": attempt.id,
-        "call": str(attempt.operation),
+        "address": event.address,
+        "attempt": event.attempt,
+        "run": event.run,
+        "call": str(event.action),
         "generation": attempt.generation,
         "operation": str(phase_of(attempt, is_last=is_last)),
-        "dockStatusId": _dock_status_id(attempt),
+        "dockStatusId": event.dock_status_id,
         "startedAt": _json_of(attempt.started_at),
         "endedAt": _json_of(attempt.ended_at),
-        "digest": attempt.digest,
-        "commit": attempt.provenance.commit,
+        "digest": event.digest,
+        "commit": event.commit,
         "author": attempt.provenance.author,
         "committedAt": _json_of(attempt.provenance.committed_at),
         "branch": attempt.provenance.branch,
@@ -259,12 +263,8 @@ def _attempt(address: str, attempt: Attempt, *, is_last: bool) -> dict[str, Json
         "ciUrl": attempt.provenance.ci_url,
         "manifest": attempt.manifest,
         "decidedBy": attempt.decided,
-        "error": error_of(attempt),
+        "error": event.detail or None,
     }
-
-
-def _dock_status_id(attempt: Attempt) -> str | None:
-    return attempt.outcome.dock_status_id if isinstance(attempt.outcome, Accepted) else None
 
 
 def _plain(value: DeploymentStatus | Gate) -> dict[str, Json]:

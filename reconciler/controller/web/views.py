@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from reconciler.controller.board import View
 from reconciler.controller.policy import Wait
-from reconciler.model.applied import Accepted, Applied, Attempt, Entry, Hold
+from reconciler.model.applied import Applied, Attempt, Entry, Hold
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
 from reconciler.model.values import Json
@@ -29,7 +29,7 @@ from reconciler.status import (
     Health,
     Phase,
     Sync,
-    error_of,
+    event_of,
     explain,
     phase_of,
     statuses,
@@ -316,7 +316,7 @@ def _details(change: Change, plan: Plan, applied: Applied, wait: Wait | None) ->
         fields=tuple(_field_rows(desired, live)),
         has_manifest=desired is not None,
         has_live=live is not None,
-        timeline=timeline_of(entry),
+        timeline=timeline_of(entry, change.environment, change.address),
         holds=tuple(_holds(entry, applied)),
         labels=change.metadata.labels,
         wait=wait if wait is not None and wait.why != change.detail else None,
@@ -346,11 +346,14 @@ def _holds(entry: Entry | None, applied: Applied) -> Iterator[tuple[str, Hold]]:
         yield "Quarantined", entry.quarantine
 
 
-def timeline_of(entry: Entry | None) -> tuple[Moment, ...]:
+def timeline_of(entry: Entry | None, environment: str, address: str) -> tuple[Moment, ...]:
     """What the state remembers, the latest first."""
     if entry is None:
         return ()
-    moments = [_attempt(attempt, is_last=attempt is entry.last) for attempt in entry.attempts]
+    moments = [
+        _attempt(event_of(attempt, environment=environment, address=address), attempt, is_last=attempt is entry.last)
+        for attempt in entry.attempts
+    ]
     if entry.live is not None and entry.live.how == "adopted":
         moments.append(
             Moment(at=entry.live.since, title="adopt", outcome="Recorded as live, without a call", mood="good")
@@ -368,30 +371,31 @@ _MOODS: Mapping[Phase, Literal["good", "bad", "busy", "notice"]] = {
 }
 
 
-def _attempt(attempt: Attempt, *, is_last: bool) -> Moment:
+def _attempt(event: Event, attempt: Attempt, *, is_last: bool) -> Moment:
     phase = phase_of(attempt, is_last=is_last)
     return Moment(
         at=attempt.started_at,
-        title=str(attempt.operation),
+        title=str(event.action),
         outcome=phase,
         mood=_MOODS.get(phase, "quiet"),
-        facts=tuple(_facts(attempt)),
-        commit=attempt.provenance.commit,
-        error=error_of(attempt),
+        facts=tuple(_facts(event, attempt)),
+        commit=event.commit,
+        error=event.detail or None,
     )
 
 
-def _facts(attempt: Attempt) -> Iterator[tuple[str, str]]:
-    if isinstance(attempt.outcome, Accepted) and attempt.outcome.dock_status_id:
-        yield "job", attempt.outcome.dock_status_id
-        yield "dock status", attempt.outcome.status
-    if attempt.ended_at is not None:
-        yield "took", duration((attempt.ended_at - attempt.started_at).total_seconds())
+def _facts(event: Event, attempt: Attempt) -> Iterator[tuple[str, str]]:
+    if event.dock_status_id and event.status:
+        yield "job", event.dock_status_id
+        yield "dock status", event.status
+    if event.seconds is not None:
+        yield "took", duration(event.seconds)
     yield "generation", str(attempt.generation)
     if attempt.provenance.author:
         yield "author", attempt.provenance.author
     if attempt.decided:
         yield "decided by", attempt.decided
+    yield "run", event.run
     yield "attempt", attempt.id
 
 
@@ -415,6 +419,7 @@ _NOW = {
     Happened.POLLED: "the job runs",
     Happened.ALARM: "alarm",
     Happened.ENDED: "ended",
+    Happened.QUARANTINED: "given up",
 }
 
 
@@ -424,7 +429,9 @@ def now_of(event: Event) -> Now:
     percent = f"{event.percent:.0f} %" if event.percent is not None else None
     rest = ", ".join(part for part in (event.status, percent, event.detail) if part)
     text = f"{event.action}: {said}{f': {rest}' if rest else ''}"
-    return Now(text=text, dock_status_id=event.dock_status_id, is_over=event.happened is Happened.ENDED)
+    return Now(
+        text=text, dock_status_id=event.dock_status_id, is_over=event.happened in {Happened.ENDED, Happened.QUARANTINED}
+    )
 
 
 class Activity:
