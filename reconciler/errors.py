@@ -4,6 +4,7 @@
     ├── UsageError                        64   wrong flags or arguments for what is there
     ├── InvalidInput                       3   manifests or configuration, with diagnostics
     │   └── SourceError                    3   the source is missing, empty or unreadable
+    │       └── NotAtRest                  3   the files are being changed
     ├── AuthenticationError                4   the key is refused or missing
     │   └── TlsTrustError                  4   the host's certificate is not trusted
     ├── GuardError                         5   a guard, a protection or a policy forbids it
@@ -26,6 +27,7 @@ them all. Libraries' exceptions are translated where the library is called and c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 
 from reconciler.diagnostics import Diagnostic
@@ -62,6 +64,14 @@ class InvalidInput(ReconcilerError):
 
 class SourceError(InvalidInput):
     next_step = "Check the path; nothing was changed, because absence is not evidence."
+
+
+class NotAtRest(SourceError):
+    """`since` is when what keeps them from being read began."""
+
+    def __init__(self, message: str, *, since: datetime, next_step: str) -> None:
+        super().__init__(message, next_step=next_step)
+        self.since = since
 
 
 class AuthenticationError(ReconcilerError):

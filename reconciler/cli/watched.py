@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from reconciler import pipeline, wiring
 from reconciler.controller.rest import Places, read_at_rest
+from reconciler.errors import NotAtRest
 from reconciler.load import Memo
 from reconciler.model.snapshot import Snapshot
 from reconciler.pipeline import Checked
@@ -49,9 +50,15 @@ class WatchedFolder:
             project=self.settings.project,
         )
 
-    async def read(self) -> Checked:
-        """Raises InvalidInput, SourceError, StateError."""
-        done = await read_at_rest(self.places, self._read, settle=self.settle, say=self.say)
+    async def read(self, busy: Callable[[NotAtRest], None]) -> Checked:
+        """`busy` is told why it takes long. Raises InvalidInput, SourceError, StateError."""
+
+        def say(waits: NotAtRest | None) -> None:
+            self.say(None if waits is None else f"{waits} {waits.next_step}")
+            if waits is not None:
+                busy(waits)
+
+        done = await read_at_rest(self.places, self._read, settle=self.settle, say=say)
         return done.value
 
     def _read(self) -> Checked:
@@ -77,8 +84,8 @@ class WatchedBranch:
         """Where a forge shows the repository, if that can be told."""
         return web_address(self.remote.url)
 
-    async def read(self) -> Checked:
-        """Raises InvalidInput, SourceError, StateError."""
+    async def read(self, _: Callable[[NotAtRest], None]) -> Checked:
+        """Commits are always at rest. Raises InvalidInput, SourceError, StateError."""
         try:
             return await asyncio.to_thread(self._read)
         except asyncio.CancelledError:  # the program ends, and its threads with it

@@ -14,10 +14,12 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+from reconciler.errors import NotAtRest
 from reconciler.source.globs import matcher
 
 T = TypeVar("T")
@@ -26,19 +28,31 @@ ENDINGS = (".yaml", ".yml")
 MAX_FOLDERS = 64
 NANO = 1e9
 BUSY = 0.05  # seconds until files that are being written are looked at again
-IMPATIENT = 10.0  # seconds after which it is said what is waited for
+IMPATIENT = 10.0  # seconds beyond the settle time after which it is said what is waited for
+AGAIN = 180.0  # seconds after which it is said again
 
 # What is remembered of a file or folder: which one it is, how long it is, when it was written. A folder's size says nothing.
 Mark: TypeAlias = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """The files at one moment. `touched` is the last change of any of them, in seconds since 1970; `busy` says who writes."""
+class IndexLock:
+    """The file that git holds while it changes the working tree, and since when it is there, in seconds since 1970."""
 
-    marks: tuple[Mark, ...]
-    touched: float
-    busy: str | None = None
+    path: Path
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The files at one moment. `touched` is the last change of any of them, in seconds since 1970, and `newest` the one that
+    changed. While git is at work there is `lock`, and nothing else was looked at.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    touched: float = 0.0
+    newest: str = field(default="", compare=False)
+    lock: IndexLock | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +67,14 @@ class Places:
 
 def look_at(places: Places) -> Look:
     """Everything that reading would read. What cannot be looked at is left to the reading to complain about."""
+    lock = _git_at_work(places.root)
+    if lock is not None:
+        return Look(lock=lock)
     walk = _Walk(places)
     walk.take(places.project)
     for folder in places.folders:
         walk.start(folder)
-    return Look(marks=tuple(sorted(walk.marks)), touched=walk.touched / NANO, busy=_git_at_work(places.root))
+    return Look(marks=tuple(sorted(walk.marks)), touched=walk.touched / NANO, newest=walk.newest)
 
 
 class _Walk:
@@ -67,6 +84,7 @@ class _Walk:
         self._seen: set[tuple[int, int]] = set()
         self.marks: list[Mark] = []
         self.touched = 0
+        self.newest = ""
 
     def take(self, path: Path) -> None:
         """One file, and the links on the way to it."""
@@ -119,7 +137,8 @@ class _Walk:
     def _mark(self, path: str, status: os.stat_result) -> None:
         size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
         self.marks.append((path, status.st_ino, size, status.st_mtime_ns))
-        self.touched = max(self.touched, status.st_ctime_ns)
+        if status.st_ctime_ns > self.touched:
+            self.touched, self.newest = status.st_ctime_ns, path.removeprefix(f"{self._root}/").rstrip("@/")
 
 
 def links_on(path: Path) -> Iterator[Path]:
@@ -138,8 +157,8 @@ def links_on(path: Path) -> Iterator[Path]:
             break
 
 
-def _git_at_work(root: Path) -> str | None:
-    """Git holds this file while it changes the working tree."""
+def _git_at_work(root: Path) -> IndexLock | None:
+    """In the checkout that the folder is in, if it is in one."""
     with suppress(OSError):
         for folder in (root, *root.absolute().parents):
             git = folder / ".git"
@@ -148,7 +167,7 @@ def _git_at_work(root: Path) -> str | None:
                 git = folder / text.removeprefix("gitdir:").strip() if text.startswith("gitdir:") else git
             if git.is_dir():
                 lock = git / "index.lock"
-                return f"git is at work in the checkout ({lock} exists)" if os.path.lexists(lock) else None
+                return IndexLock(path=lock, since=lock.lstat().st_mtime)
     return None
 
 
@@ -165,31 +184,29 @@ async def read_at_rest(
     read: Callable[[], T],
     *,
     settle: float,
-    say: Callable[[str | None], None],
+    say: Callable[[NotAtRest | None], None],
     wall: Callable[[], float] = time.time,
 ) -> Read[T]:
     """Waits until nothing was touched for `settle` seconds, and reads; again, when something was touched meanwhile.
 
     `say` is told what is waited for when it takes long, and None when that is over. Raises what `read` raises, once at rest.
     """
-    waiting = _Waiting(settle, wall)
     loop = asyncio.get_running_loop()
-    began, said = loop.time(), False
+    waiting, patience = _Waiting(settle, wall), _Patience(settle, wall(), loop.time())
     while True:
         look = await asyncio.to_thread(look_at, places())
         delay = waiting.delay(look, loop.time())
         if delay <= 0:
             outcome = await asyncio.to_thread(_attempt, look, places, read)
             if outcome is not None:
-                if said:
+                if patience.is_lost:
                     say(None)
                 if isinstance(outcome, Exception):
                     raise outcome
                 return outcome
             delay = BUSY
-        if not said and loop.time() - began > IMPATIENT:
-            said = True
-            say(f"{look.busy or 'the files keep changing'}: reading them waits until they are at rest")
+        if patience.is_due(look, loop.time()):
+            say(patience.told(look, loop.time()))
         await asyncio.sleep(delay)
 
 
@@ -212,13 +229,53 @@ class _Waiting:
         self._since = 0.0
 
     def delay(self, look: Look, now: float) -> float:
-        if look.busy is not None:
+        if look.lock is not None:
             self._last = None
             return BUSY
         if look != self._last:
             self._last, self._since = look, now
         age = self._wall() - look.touched
         return 0.0 if age >= self._settle else min(self._settle - max(age, 0.0), self._since + self._settle - now)
+
+
+class _Patience:
+    """When it is said what is waited for: after a while, then now and then, and sooner when it is something else."""
+
+    def __init__(self, settle: float, since: float, now: float) -> None:
+        self._settle, self._since = settle, since
+        self._due = self._other_due = now + settle + IMPATIENT
+        self._was_git: bool | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether anything was said."""
+        return self._was_git is not None
+
+    def is_due(self, look: Look, now: float) -> bool:
+        is_other = self._was_git is not (look.lock is not None)
+        return now >= (self._other_due if is_other else self._due)
+
+    def told(self, look: Look, now: float) -> NotAtRest:
+        self._due, self._other_due, self._was_git = now + AGAIN, now + IMPATIENT, look.lock is not None
+        if look.lock is not None:
+            since = datetime.fromtimestamp(look.lock.since, UTC)
+            return NotAtRest(
+                f"Git is at work in the checkout: {look.lock.path} is there since {_in_words(since)}."
+                " Until it is gone the manifests are not read.",
+                since=since,
+                next_step="If git is not running there, one that was interrupted left the file behind: remove it.",
+            )
+        since = datetime.fromtimestamp(self._since, UTC)
+        return NotAtRest(
+            f"The files keep changing since {_in_words(since)}, the last one is {look.newest}."
+            f" The manifests are read when nothing was changed for {self._settle:g} s.",
+            since=since,
+            next_step="Find out what writes there; copy beside, then rename.",
+        )
+
+
+def _in_words(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def folders_of(paths: Iterable[Path]) -> Iterator[Path]:

@@ -14,21 +14,24 @@ from dataclasses import replace
 from reconciler.apply.context import Stop
 from reconciler.controller.loop import Means, Reading, Worker
 from reconciler.controller.triggers import FETCH, FILES
-from reconciler.errors import ReconcilerError
+from reconciler.errors import NotAtRest, ReconcilerError
 from reconciler.model.resource import Environment
 from reconciler.pipeline import Checked
 
 _HINTS = (FILES, FETCH)  # when these find nothing new, there is nothing to do
+BUSY = "the files are not at rest"
 HEARTBEAT = 5.0
 LAST_MOMENT = 6.0  # seconds after which nobody is waited for any more: out within 7
 
 
 class Supervisor:
-    """`read` gives the manifests at rest, or raises ReconcilerError. `means.ask` is set here."""
+    """`read` gives the manifests at rest, or raises ReconcilerError; it tells the function that it is given when it must
+    wait for long. `means.ask` is set here.
+    """
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Checked]],
+        read: Callable[[Callable[[NotAtRest], None]], Awaitable[Checked]],
         means: Means,
         environments: Iterable[Environment],
         *,
@@ -105,9 +108,14 @@ class Supervisor:
     async def _attempt(self, asked: dict[str | None, list[str]]) -> Reading:
         cause = ", ".join(dict.fromkeys(cause for causes in asked.values() for cause in causes))
         try:
-            return Reading(cause=cause, checked=await self._read())
+            return Reading(cause=cause, checked=await self._read(self._cannot_read_yet))
         except ReconcilerError as error:
             return Reading(cause=cause, problem=error)
+
+    def _cannot_read_yet(self, problem: NotAtRest) -> None:
+        """Everybody learns why, and follows what runs; a single pass just waits."""
+        if not self._means.once:
+            self._offer(Reading(cause=BUSY, problem=problem), {None: [BUSY]})
 
     def _offer(self, reading: Reading, asked: dict[str | None, list[str]]) -> None:
         is_new, self._last = not _says_the_same(self._last, reading), reading

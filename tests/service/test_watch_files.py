@@ -17,6 +17,7 @@ import pytest
 
 from reconciler.controller.rest import Places, read_at_rest
 from reconciler.controller.triggers import FileWatch, silent
+from reconciler.errors import NotAtRest
 from reconciler.source.directory import read_manifests
 
 LONG = bool(os.environ.get("SOAK"))
@@ -37,7 +38,7 @@ class Reader:
         self._watch = FileWatch(
             places=lambda: self._places, ask=lambda _: self._asked.set(), say=lambda _: None, settle=SETTLE, poll=poll
         )
-        self.said: list[str | None] = []
+        self.said: list[NotAtRest | None] = []
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._reading())]

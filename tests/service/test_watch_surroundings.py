@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,40 @@ def test_one_pass_id_everywhere(project: ProjectFolder) -> None:
     assert {fact["pass"] for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]} == {identity}
 
 
+def test_a_lock_that_git_left_behind_is_shown_everywhere(project: ProjectFolder) -> None:
+    """Page, API, probe and metrics say that the manifests are not read, why and what to do; without the lock it goes on."""
+    project.init(*"abcd")
+    subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
+    lock = project.write(".git/index.lock", b"")
+    watch = project.start("watch", "--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0")
+    (address,) = re.findall(r"http://127\.0\.0\.1:\d+", watch.wait_for("the page is at"))
+    watch.wait_for('"event": "pass"')
+    assert (
+        f"production: no pass has succeeded yet; the last one: refused: Git is at work in the checkout: {lock} is"
+        in (_read_refusal(f"{address}/readyz", 503))
+    )
+    status = json.loads(_read(f"{address}/api/v1/status"))
+    said = status["environments"][0]["heldUp"]
+    assert f"{lock} is there since" in said
+    assert said.endswith("remove it.")
+    assert said == status["environments"][0]["lastPass"]["detail"]
+    assert str(lock) in _read(f"{address}/")
+    assert 'reconciler_held_up{environment="production"} 1.0' in _read(f"{address}/metrics")
+    lock.unlink()
+    watch.wait_for('"end": "succeeded"')
+    assert _read(f"{address}/readyz") == "ok\n"
+    lock.write_bytes(b"")
+    project.deploy("a", temperature=0)
+    watch.wait_for('"end": "refused"')
+    assert _read(f"{address}/readyz") == "ok\n"
+    assert str(lock) in _read(f"{address}/")
+    lock.unlink()
+    watch.wait_for('"end": "succeeded"')
+    assert 'reconciler_held_up{environment="production"} 0.0' in _read(f"{address}/metrics")
+    watch.signal(signal.SIGTERM)
+    watch.end().ended(0)
+
+
 def test_commits_are_links_to_the_forge(project: ProjectFolder) -> None:
     """In a checkout whose origin is known the page links each commit, without the password that the origin holds."""
     project.init(*"abcd")
@@ -188,6 +223,13 @@ def _read(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=60) as answer:
         return str(answer.read().decode())
+
+
+def _read_refusal(url: str, code: int) -> str:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _read(url)
+    assert refused.value.code == code
+    return str(refused.value.read().decode())
 
 
 def test_saves_are_sent_in_a_crowd(project: ProjectFolder, platform: SimulatedPlatform) -> None:

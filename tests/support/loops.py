@@ -25,7 +25,7 @@ from reconciler.apply.journal import Journal
 from reconciler.controller.board import Board, Pass, View
 from reconciler.controller.loop import Means
 from reconciler.controller.supervisor import Supervisor
-from reconciler.errors import ReconcilerError
+from reconciler.errors import NotAtRest, ReconcilerError
 from reconciler.load import Memo
 from reconciler.load.project import Fallback, load_project
 from reconciler.model.applied import Applied, Attempt, Binding, Entry, Holder
@@ -49,7 +49,9 @@ NO_LIMIT = RateLimit(per_minute=0, per_hour=0)
 
 
 class Watched:
-    """`manifests` are file names and texts. `problem` is raised instead of reading; `slow_reading` seconds pass meanwhile."""
+    """`manifests` are file names and texts. `problem` is raised instead of reading; `slow_reading` seconds pass meanwhile.
+    `busy` is told before, and reading waits for `at_rest`.
+    """
 
     def __init__(
         self,
@@ -65,6 +67,9 @@ class Watched:
         self.manifests: dict[str, bytes] = {}
         self.problem: ReconcilerError | None = None
         self.slow_reading = 0.0
+        self.busy: NotAtRest | None = None
+        self.at_rest = asyncio.Event()
+        self.at_rest.set()
         self.provenance = NO_PROVENANCE
         self.readings = 0
         self.done: list[Pass] = []
@@ -142,8 +147,11 @@ class Watched:
 
     # What the loop is given
 
-    async def read(self) -> Checked:
+    async def read(self, busy: Callable[[NotAtRest], None]) -> Checked:
         self.readings += 1
+        if self.busy is not None:
+            busy(self.busy)
+        await self.at_rest.wait()
         if self.slow_reading:
             await asyncio.sleep(self.slow_reading)
         if self.problem is not None:

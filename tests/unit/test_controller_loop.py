@@ -13,7 +13,7 @@ from reconciler.apply.decisions import suspend
 from reconciler.apply.journal import Journal
 from reconciler.controller.board import PassEnd
 from reconciler.controller.supervisor import Supervisor
-from reconciler.errors import SourceError
+from reconciler.errors import NotAtRest, SourceError
 from reconciler.model.applied import Accepted
 from reconciler.model.records import Allow, RawRecord, Record, Retry, Suspend
 from reconciler.model.snapshot import NO_PROVENANCE
@@ -427,6 +427,50 @@ def test_job_is_followed_while_there_is_no_source() -> None:
         assert watched.entry("m000").live is not None
 
     watch(after)
+
+
+def test_what_keeps_files_from_being_read_is_told_and_passes() -> None:
+    """While files are not at rest every environment says why, and what runs is followed; then all goes on by itself."""
+
+    async def story(watched: Watched) -> None:
+        await _began(watched)
+        watched.says(scenario(job_seconds=900))
+        watched.write("m000", 0)
+        watched.ask()
+        await watched.until(lambda: watched.accepted()["cm-m000"] == 2)
+        watched.busy = NotAtRest("Git is at work.", since=START, next_step="Remove the lock.")
+        watched.at_rest.clear()
+        watched.write("m001", 0)
+        watched.ask()
+        await watched.until(lambda: watched.done[-1].end is PassEnd.REFUSED)
+        assert watched.view.held_up == watched.done[-1].detail == "Git is at work. Remove the lock."
+        assert watched.done[-1].cause == "the files are not at rest"
+        assert watched.entry("m000").live is not None
+        assert watched.accepted()["cm-m001"] == 1
+        watched.busy = None
+        watched.at_rest.set()
+        await watched.until(lambda: watched.accepted()["cm-m001"] == 2)
+        await watched.passes(1)
+        assert watched.done[-1].end is PassEnd.SUCCEEDED
+        assert watched.view.held_up is None
+
+    watch(story)
+
+
+def test_a_single_pass_waits_until_files_are_at_rest() -> None:
+    """With --once nothing is refused meanwhile: it waits, and does its one pass."""
+
+    async def told() -> Watched:
+        watched = Watched()
+        watched.write("m000")
+        watched.busy = NotAtRest("Git is at work.", since=START, next_step="Remove the lock.")
+        watched.at_rest.clear()
+        asyncio.get_running_loop().call_later(60, watched.at_rest.set)
+        await Supervisor(watched.read, watched.means(once=True), watched._settled().environments).run()
+        return watched
+
+    watched = run_virtual(told())
+    assert [done.end for done in watched.done] == [PassEnd.SUCCEEDED]
 
 
 class _LosingReplies(FatedStore):

@@ -20,7 +20,7 @@ from reconciler.controller.notify.facts import PATIENCE, Fact, Memory
 from reconciler.controller.notify.notifier import DELAYS, QUEUE
 from reconciler.controller.notify.text import FORMAT, MAX_LINES, Message
 from reconciler.diagnostics import Diagnostic, Position
-from reconciler.errors import AuthenticationError, ReconcilerError, RunLockHeld, StateCorrupt
+from reconciler.errors import AuthenticationError, NotAtRest, ReconcilerError, RunLockHeld, StateCorrupt
 from reconciler.model.applied import Accepted, Applied, Hold, NotProcessed, RefusalKind, Unknown
 from reconciler.model.events import Event, Happened
 from reconciler.model.notification import LINE_WORDS, TITLE_WORDS, USUAL_LINE, USUAL_TITLE, Channel, Outcome
@@ -224,6 +224,21 @@ def test_unreachable_for_a_moment_is_nobodys_business() -> None:
     assert memory.news(passed(silent, minutes=minutes + 5), view(LIVE)) == ()
     assert told(memory.news(passed(minutes=minutes + 9), view(LIVE))) == [(Outcome.RECOVERED, ENVIRONMENT)]
     assert memory.news(passed(silent, minutes=60), view(LIVE)) == ()
+
+
+def test_files_that_are_not_at_rest_are_news_after_a_while() -> None:
+    """What git or an editor needs for a moment is not told; what stays is told once, whatever the words, and so is its end."""
+    memory = Memory()
+
+    def waits(minutes: float) -> list[tuple[Outcome, str]]:
+        problem = NotAtRest("git", since=like.NOW, next_step="")
+        one = passed(end=PassEnd.REFUSED, detail=f"git, {minutes:g} min", problem=problem, minutes=minutes)
+        return told(memory.news(one, view()))
+
+    assert waits(1) == []
+    assert waits(4) == [(Outcome.REFUSED, ENVIRONMENT)]
+    assert waits(7) == []
+    assert told(memory.news(passed(minutes=8), view(LIVE))) == [(Outcome.RECOVERED, ENVIRONMENT)]
 
 
 def test_somebody_elses_run_is_no_trouble() -> None:

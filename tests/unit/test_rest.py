@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.rest import Places, read_at_rest
+from reconciler.controller.rest import AGAIN, IMPATIENT, Places, read_at_rest
+from reconciler.errors import NotAtRest
 from tests.support.virtual_time import run_virtual
 
 SETTLE = 3.0
@@ -86,3 +87,72 @@ def test_a_failure_counts_only_at_rest(places: Places) -> None:
     with pytest.raises(FileNotFoundError):
         read(places, reader)
     assert len(readings) == 2
+
+
+def test_a_lock_of_git_is_told_and_waited_for(places: Places) -> None:
+    """What git left behind is named with its age and what to do, now and then again; once it is gone everything is read."""
+    (places.root / ".git").mkdir()
+    lock = places.root / ".git" / "index.lock"
+    lock.write_bytes(b"")
+    os.utime(lock, (0, 0))
+    said: list[tuple[float, NotAtRest | None]] = []
+
+    async def whole() -> str:
+        loop = asyncio.get_running_loop()
+
+        def say(waits: NotAtRest | None) -> None:
+            said.append((loop.time(), waits))
+            if len(said) == 2:
+                lock.unlink()
+
+        return (await read_at_rest(lambda: places, manifest_of(places).read_text, settle=SETTLE, say=say)).value
+
+    assert run_virtual(whole()) == "first"
+    (first, told), (second, again), (_, over) = said
+    assert SETTLE + IMPATIENT <= first < SETTLE + IMPATIENT + 1
+    assert AGAIN <= second - first < AGAIN + 1
+    assert told is not None
+    assert f"{lock} is there since 1970-01-01 00:00:00 UTC" in str(told)
+    assert str(told) == str(again)
+    assert "remove it" in told.next_step
+    assert over is None
+
+
+def test_what_keeps_changing_is_named(places: Places) -> None:
+    """It is told which file changes, since when, and how long it must be left alone; when git begins, that is told instead."""
+    said: list[str | None] = []
+    (places.root / ".git").mkdir()
+    lock = places.root / ".git" / "index.lock"
+
+    async def whole() -> None:
+        def say(waits: NotAtRest | None) -> None:
+            said.append(None if waits is None else str(waits))
+            if len(said) == 1:
+                lock.write_bytes(b"")
+            elif len(said) == 2:
+                lock.unlink()
+
+        async def write() -> None:
+            for _ in range(int(SETTLE + IMPATIENT) + 2):
+                manifest_of(places).write_text(manifest_of(places).read_text() + "more")
+                await asyncio.sleep(1)
+
+        writing = asyncio.create_task(write())
+        began = manifest_of(places).stat().st_ctime
+        loop = asyncio.get_running_loop()
+        reading = read_at_rest(
+            lambda: places,
+            manifest_of(places).read_text,
+            settle=SETTLE,
+            say=say,
+            wall=lambda: began + min(loop.time(), 1),
+        )
+        await asyncio.gather(reading, writing)
+
+    run_virtual(whole())
+    assert len(said) == 3
+    assert "The files keep changing since" in (said[0] or "")
+    assert "the last one is manifests/a.yaml." in (said[0] or "")
+    assert "nothing was changed for 3 s" in (said[0] or "")
+    assert "index.lock is there since" in (said[1] or "")
+    assert said[2] is None

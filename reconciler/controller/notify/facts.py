@@ -13,14 +13,14 @@ from typing import TypeAlias
 
 from reconciler.controller.board import Pass, PassEnd, View
 from reconciler.diagnostics import errors_counted, errors_in
-from reconciler.errors import AuthenticationError, PlatformUnreachable, RunLockHeld
+from reconciler.errors import AuthenticationError, NotAtRest, PlatformUnreachable, RunLockHeld
 from reconciler.model.applied import NotProcessed, RefusalKind
 from reconciler.model.events import Event, Happened
 from reconciler.model.notification import Outcome
 from reconciler.model.plan import Action, Change, Reason
 from reconciler.model.run import Ended, Result
 
-# Unreachable for a moment is nobody's business: it is tried again by itself.
+# Unreachable, or not at rest, for a moment is nobody's business: it is tried again by itself.
 PATIENCE = timedelta(minutes=3)
 
 # How a change ended -> what is told of it. What is not here is not over, was not tried, or is told of the environment.
@@ -131,7 +131,7 @@ class Memory:
             case AuthenticationError() as error:
                 return _same(told, Outcome.UNAUTHORIZED) or (Outcome.UNAUTHORIZED, str(error))
         if done.end is PassEnd.REFUSED or (done.problem and not isinstance(done.problem, PlatformUnreachable)):
-            return Outcome.REFUSED, done.detail
+            return _refusal(done, told)
         wrong = errors_in(view.diagnostics)
         if wrong:
             return (
@@ -169,6 +169,15 @@ def _outcome_of(change: Change | None, result: Result | None) -> Outcome | None:
     if result is not None:
         return _TOLD.get(result.ended) if result.action in _WORTH_TELLING else None
     return Outcome.HELD if change is not None and change.action is Action.HOLD else None
+
+
+def _refusal(done: Pass, told: _Trouble | None) -> _Trouble | None:
+    """Files that are not at rest are news after a while, and once: the words change, the news does not."""
+    if not isinstance(done.problem, NotAtRest):
+        return Outcome.REFUSED, done.detail
+    if _end_of(done) - done.problem.since < PATIENCE:
+        return told
+    return _same(told, Outcome.REFUSED) or (Outcome.REFUSED, done.detail)
 
 
 def _same(told: _Trouble | None, outcome: Outcome) -> _Trouble | None:
