@@ -7,12 +7,17 @@ subscribes, and is told that something is new, not what: slow readers miss nothi
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
+from typing import ParamSpec
+
+import structlog
 
 from reconciler.controller.policy import Wait
 from reconciler.diagnostics import Diagnostic
@@ -22,6 +27,8 @@ from reconciler.model.events import Event
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Environment
 from reconciler.model.run import RunReport
+
+P = ParamSpec("P")
 
 
 class PassEnd(StrEnum):
@@ -94,6 +101,7 @@ class Board:
         self._waiting: set[asyncio.Event] = set()
         self._events: list[EventListener] = []
         self._passes: list[PassListener] = []
+        self._mistaken: set[tuple[object, type[Exception]]] = set()
 
     @property
     def views(self) -> Mapping[str, View]:
@@ -109,12 +117,12 @@ class Board:
         """A pass has ended: publish, and tell those who listen for passes."""
         self.publish(view)
         for listener in self._passes:
-            listener(done, view)
+            self._call(listener, done, view)
 
     def tell(self, event: Event) -> None:
         """Something happened in a pass."""
         for listener in self._events:
-            listener(event)
+            self._call(listener, event)
         self._is_new()
 
     def alive(self) -> None:
@@ -137,7 +145,27 @@ class Board:
         finally:
             self._waiting.discard(bell)
 
+    def _call(self, listener: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """What is told has happened: a listener's mistake changes nothing for the pass nor for other listeners."""
+        try:
+            listener(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, told once as what it is
+            if (listener, type(error)) not in self._mistaken:
+                self._mistaken.add((listener, type(error)))
+                _log_mistake(error)
+
     def _is_new(self) -> None:
         self.version += 1
         for bell in self._waiting:
             bell.set()
+
+
+def _log_mistake(error: Exception) -> None:
+    """Without a traceback, which may hold what no log may; the place is enough to find it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    with suppress(OSError, ValueError):  # it may be the log that fails
+        structlog.get_logger().error(
+            "an unexpected error in what listens to the loop",
+            detail=f"{type(error).__name__}: {error}",
+            place=f"{Path(place.filename).name}:{place.lineno}",
+        )
