@@ -11,8 +11,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,28 +92,45 @@ def test_everything_around_the_loop(tmp_path: Path) -> None:
     assert "canary" not in "".join(seen)
 
 
-def test_one_pass_id_everywhere(project: ProjectFolder) -> None:
-    """The id of a pass is in its log lines, in the history, in the notification, on the page and in the API."""
-    with loopback_server(answering(reply_bytes(b""))) as receiver:
-        channel = {"name": "ops", "type": "webhook", "url": {"env": "OPS"}, "on": ["succeeded"]}
+def test_one_deploy_by_one_pass_id(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """The id of a pass finds a deploy in log, notification, page, API, status and history; the metrics count the same events."""
+    with loopback_server(answering(reply_bytes(b""))) as ops, loopback_server(answering(GONE)) as gone:
         project.init(*"abcd")
-        project.write_project(
-            {**json.loads((project.root / "reconciler.yaml").read_text()), "notifications": [channel]}
-        )
+        usual = {"type": "webhook", "on": ["succeeded"]}
+        channels = [{"name": name, "url": {"env": name.upper()}, **usual} for name in ("ops", "gone")]
+        project.write_project({**json.loads((project.root / "reconciler.yaml").read_text()), "notifications": channels})
         flags = ("--settle", "0.1", "--log-format", "json", "--listen", "127.0.0.1:0")
-        watch = project.start("watch", *flags, OPS=receiver.origin)
+        watch = project.start("watch", *flags, OPS=ops.origin, GONE=gone.origin)
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+", watch.wait_for("the page is at"))
-        told = {json.loads(watch.wait_for('"event": "ended"'))["run"] for _ in range(4)}
+        first = json.loads(watch.wait_for('"event": "pass"'))["run"]
+        before = _counted(address)
+        project.deploy("a", temperature=0)
         identity = json.loads(watch.wait_for('"event": "pass"'))["run"]
+        assert identity != first
         status = json.loads(_read(f"{address}/api/v1/status"))
-        assert told == {identity} == {status["environments"][0]["lastPass"]["id"]}
+        assert status["environments"][0]["lastPass"]["id"] == identity
+        assert [one["run"] for one in status["deployments"]] == [identity, first, first, first]
         assert f">{identity}<" in _read(f"{address}/")
-        attempts = project.run("history", "-o", "json").ended(0).json["attempts"]
-        assert {attempt["attempt"].partition("-")[0] for attempt in attempts} == {identity}
+        assert re.findall(r"<dt>run</dt><dd>(\w+)</dd>", _read(f"{address}/d/production/a")) == [identity, first]
+        assert _counted(address) - before == {"requests redeploy": 1, "attempts redeploy": 1, "passes": 1}
+        while identity not in watch.wait_for('"channel": "gone"'):
+            pass
         watch.signal(signal.SIGTERM)
-        watch.end().ended(0)
-    (message,) = receiver.received
-    assert {fact["pass"] for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]} == {identity}
+        log = [json.loads(line) for line in watch.end().ended(0).err.splitlines()]
+    attempts = project.run("history", "production/a", "-o", "json").ended(0).json["attempts"]
+    (attempt,) = [one for one in attempts if one["run"] == identity]
+    assert attempt["attempt"].startswith(identity)
+    assert attempt["attempt"] in project.run("history").ended(0).out
+    assert project.run("status", "-o", "json").ended(0).json["deployments"][0]["run"] == identity
+    (fact,) = [fact for fact in _facts(ops.received) if fact["pass"] == identity]
+    told = [line for line in log if line["run"] == identity]
+    assert [line["event"] for line in told if line["event"] not in {"waiting", "polled"}] == [
+        *("started", "sending", "accepted", "ended", "pass", "notification")
+    ]
+    ended = next(line for line in told if line["event"] == "ended")
+    same = ("address", "digest", "dockStatusId")
+    assert {key: ended[key] for key in same} == {key: fact[key] for key in same} == {key: attempt[key] for key in same}
+    assert ended["attempt"] == attempt["attempt"]
 
 
 def test_a_lock_that_git_left_behind_is_shown_everywhere(project: ProjectFolder) -> None:
@@ -217,6 +236,23 @@ def _until(lines: Iterator[str], seen: list[str], **fields: str) -> None:
         if fields.items() <= json.loads(line).items():
             return
     raise AssertionError("".join(seen))
+
+
+GONE = reply_bytes(b"", status="410 Gone")
+
+
+def _counted(address: str) -> Counter[str]:
+    """What /metrics has counted of redeploys and passes."""
+    scrape = _read(f"{address}/metrics")
+    found = re.findall(r'^reconciler_(requests|attempts)_total\{action="(\w+)",.*\} (\S+)$', scrape, re.MULTILINE)
+    passes = re.findall(r"^reconciler_passes_total\{.*\} (\S+)$", scrape, re.MULTILINE)
+    counted = Counter({f"{what} {action}": int(float(count)) for what, action, count in found})
+    return counted + Counter(passes=sum(int(float(count)) for count in passes))
+
+
+def _facts(received: Iterable[bytes]) -> list[dict[str, Any]]:
+    """What a channel was told."""
+    return [fact for message in received for fact in json.loads(message.partition(b"\r\n\r\n")[2])["facts"]]
 
 
 def _read(url: str) -> str:

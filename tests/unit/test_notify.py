@@ -26,7 +26,7 @@ from reconciler.model.events import Event, Happened
 from reconciler.model.notification import LINE_WORDS, TITLE_WORDS, USUAL_LINE, USUAL_TITLE, Channel, Outcome
 from reconciler.model.plan import Action
 from reconciler.model.resource import KeyReference, Resource
-from reconciler.model.run import Ended, Result, RunReport
+from reconciler.model.run import Ended
 from tests.support import situations as like
 from tests.support.virtual_time import run_virtual
 
@@ -43,15 +43,13 @@ REFUSED_KEY = like.applied(
 )
 
 
-def result(ended: Ended, action: Action = Action.REDEPLOY, **fields: Any) -> Result:
-    return Result(address=ADDRESS, action=action, ended=ended, **fields)
+def over(ended: Ended, address: str = ADDRESS, **fields: Any) -> Event:
+    """A change of a pass has ended."""
+    usual = {"happened": Happened.ENDED, "action": Action.REDEPLOY, "at": like.NOW, "digest": CHAT.digest}
+    return Event(run="", environment=ENVIRONMENT, address=address, ended=ended, **{**usual, **fields})
 
 
-def report(*results: Result, problems: tuple[ReconcilerError, ...] = ()) -> RunReport:
-    return RunReport(environment=ENVIRONMENT, run="p", results=results, problems=problems)
-
-
-def passed(*results: Result, end: PassEnd = PassEnd.SUCCEEDED, minutes: float = 0, **fields: Any) -> Pass:
+def passed(*, end: PassEnd = PassEnd.SUCCEEDED, minutes: float = 0, **fields: Any) -> Pass:
     return Pass(
         id=f"pass-{minutes:g}",
         environment=ENVIRONMENT,
@@ -59,7 +57,6 @@ def passed(*results: Result, end: PassEnd = PassEnd.SUCCEEDED, minutes: float = 
         started_at=like.NOW + timedelta(minutes=minutes),
         seconds=1.5,
         end=end,
-        report=report(*results) if results else fields.pop("report", None),
         **fields,
     )
 
@@ -72,6 +69,13 @@ def planned(*resources: Resource, known: Applied, **fields: Any) -> View:
     """In an estate of one everything is a mass change; that has a test of its own."""
     plan = replace(like.plan(like.desired(*resources), known), guards=())
     return View(environment=like.environment(), plan=plan, applied=known, **fields)
+
+
+def heard(memory: Memory, done: Pass, shown: View, *events: Event) -> tuple[Fact, ...]:
+    """What is news after a pass with these events."""
+    for event in events:
+        memory.heard(replace(event, run=done.id))
+    return memory.news(done, shown)
 
 
 def told(facts: Iterable[Fact]) -> list[tuple[Outcome, str]]:
@@ -94,32 +98,47 @@ def told(facts: Iterable[Fact]) -> list[tuple[Outcome, str]]:
 def test_an_end_is_told_once(ended: Ended, known: Applied, outcome: Outcome) -> None:
     """How a deployment ended is news; the same end of the same digest in the next pass is not."""
     memory = Memory()
-    first = memory.news(passed(result(ended, detail="because", dock_status_id="ds-1")), view(known))
+    first = heard(memory, passed(), view(known), over(ended, detail="because", dock_status_id="ds-1"))
     assert told(first) == [(outcome, ADDRESS)]
     assert (first[0].detail, first[0].dock_status_id, first[0].digest) == ("because", "ds-1", CHAT.digest)
     assert first[0].pass_id == "pass-0"
-    assert memory.news(passed(result(ended, detail="again"), minutes=5), view(known)) == ()
+    assert heard(memory, passed(minutes=5), view(known), over(ended, detail="again")) == ()
 
 
 @pytest.mark.parametrize("ended", [Ended.RUNNING, Ended.WAITING, Ended.SKIPPED])
 def test_what_is_not_over_is_no_news(ended: Ended) -> None:
     """A job that runs, and what was not tried, wake nobody."""
-    assert Memory().news(passed(result(ended)), view(LIVE)) == ()
+    assert heard(Memory(), passed(), view(LIVE), over(ended)) == ()
 
 
 def test_success_after_failure_and_failure_after_success_are_news() -> None:
     """Each change of the outcome is told, of the same digest too."""
     memory, ends = Memory(), [Ended.FAILED, Ended.FAILED, Ended.SUCCEEDED, Ended.SUCCEEDED, Ended.FAILED]
-    found = [told(memory.news(passed(result(ended)), view(LIVE))) for ended in ends]
+    found = [told(heard(memory, passed(), view(LIVE), over(ended))) for ended in ends]
     assert [len(one) for one in found] == [1, 0, 1, 0, 1]
 
 
 def test_another_digest_is_news() -> None:
     """The same failure of something else is told."""
     memory = Memory()
-    memory.news(passed(result(Ended.FAILED)), view(FAILED))
+    heard(memory, passed(), view(FAILED), over(Ended.FAILED))
     other = like.resource("chat", body={"deviceType": "g5.12xlarge"})
-    assert told(memory.news(passed(result(Ended.FAILED)), planned(other, known=FAILED))) == [(Outcome.FAILED, ADDRESS)]
+    assert told(heard(memory, passed(), planned(other, known=FAILED), over(Ended.FAILED, digest=other.digest))) == [
+        (Outcome.FAILED, ADDRESS)
+    ]
+
+
+def test_the_last_event_of_a_pass_counts() -> None:
+    """Of an earlier job's end and of what was sent after it one fact is made; what belongs to another pass makes none."""
+    memory = Memory()
+    earlier = over(Ended.FAILED, action=Action.FOLLOW, digest="v1:earlier", dock_status_id="ds-1")
+    later = over(Ended.SUCCEEDED, dock_status_id="ds-2")
+    (fact,) = heard(memory, passed(), view(LIVE), earlier, later)
+    assert (fact.outcome, fact.dock_status_id, fact.detail) == (Outcome.SUCCEEDED, "ds-2", "it is live")
+    (fact,) = heard(memory, passed(minutes=1), view(LIVE), earlier, over(Ended.RUNNING))
+    assert (fact.outcome, fact.digest) == (Outcome.FAILED, "v1:earlier")
+    memory.heard(replace(later, run="of a pass that never ended"))
+    assert memory.news(passed(minutes=2), view(LIVE)) == ()
 
 
 def test_what_is_held_is_told_after_a_restart() -> None:
@@ -136,15 +155,18 @@ def test_quarantine_is_told_instead_of_the_refusal() -> None:
         quarantine=Hold(who="reconciler watch", why="failed thrice", since=like.NOW, digest=CHAT.digest),
     )
     known = like.applied(entry)
-    assert told(Memory().news(passed(result(Ended.REFUSED)), view(known))) == [(Outcome.QUARANTINED, ADDRESS)]
+    given_up = replace(over(Ended.FAILED), happened=Happened.QUARANTINED, detail="failed thrice")
+    assert told(heard(Memory(), passed(), view(known), over(Ended.REFUSED), given_up)) == [
+        (Outcome.QUARANTINED, ADDRESS)
+    ]
 
 
 def test_what_is_gone_is_forgotten() -> None:
     """The memory holds no more than there are deployments."""
     memory = Memory()
-    memory.news(passed(result(Ended.FAILED)), view(FAILED))
+    heard(memory, passed(), view(FAILED), over(Ended.FAILED))
     memory.news(passed(), planned(known=like.applied()))
-    assert told(memory.news(passed(result(Ended.FAILED)), view(FAILED))) == [(Outcome.FAILED, ADDRESS)]
+    assert told(heard(memory, passed(), view(FAILED), over(Ended.FAILED))) == [(Outcome.FAILED, ADDRESS)]
 
 
 def test_an_alarm_is_told_once_a_pass() -> None:
@@ -159,31 +181,39 @@ def test_an_alarm_is_told_once_a_pass() -> None:
         detail="twice",
     )
     memory = Memory()
-    assert told(memory.alarm(event)) == [(Outcome.ALARM, ADDRESS)]
-    assert memory.alarm(event) == ()
-    assert memory.alarm(replace(event, happened=Happened.POLLED)) == ()
+    assert told(memory.heard(event)) == [(Outcome.ALARM, ADDRESS)]
+    assert memory.heard(event) == ()
+    assert memory.heard(replace(event, happened=Happened.POLLED)) == ()
 
 
 # Trouble of an environment
 
 BROKEN = Diagnostic(code="RC304", message="too large", position=Position(file="a.yaml", line=3, column=2))
-TROUBLES: dict[str, tuple[Pass, View, Outcome]] = {
-    "refused": (passed(end=PassEnd.REFUSED, detail="no manifests", problem=StateCorrupt("x")), view(), Outcome.REFUSED),
-    "broken manifests": (passed(end=PassEnd.WAITING), view(LIVE, diagnostics=(BROKEN,)), Outcome.REFUSED),
+TROUBLES: dict[str, tuple[Pass, View, Outcome, tuple[Event, ...]]] = {
+    "refused": (
+        passed(end=PassEnd.REFUSED, detail="no manifests", problem=StateCorrupt("x")),
+        view(),
+        Outcome.REFUSED,
+        (),
+    ),
+    "broken manifests": (passed(end=PassEnd.WAITING), view(LIVE, diagnostics=(BROKEN,)), Outcome.REFUSED, ()),
     "an unexpected error": (
         passed(end=PassEnd.FAILED, detail="e", problem=ReconcilerError("e")),
         view(),
         Outcome.REFUSED,
+        (),
     ),
     "a key that is refused": (
-        passed(result(Ended.UNAUTHORIZED, detail="401")),
+        passed(),
         view(REFUSED_KEY, held_up="refused"),
         Outcome.UNAUTHORIZED,
+        (over(Ended.UNAUTHORIZED, detail="401"),),
     ),
     "a key that is missing": (
         passed(end=PassEnd.FAILED, problem=AuthenticationError("no key")),
         view(held_up="no key"),
         Outcome.UNAUTHORIZED,
+        (),
     ),
 }
 
@@ -191,11 +221,11 @@ TROUBLES: dict[str, tuple[Pass, View, Outcome]] = {
 @pytest.mark.parametrize("name", TROUBLES)
 def test_trouble_is_told_once_and_so_is_its_end(name: str) -> None:
     """What stands in the way of an environment is told once, however often it is met, and that it is over."""
-    done, shown, outcome = TROUBLES[name]
+    done, shown, outcome, events = TROUBLES[name]
     memory = Memory()
-    environment = [one for one in memory.news(done, shown) if one.address == ENVIRONMENT]
+    environment = [one for one in heard(memory, done, shown, *events) if one.address == ENVIRONMENT]
     assert told(environment) == [(outcome, ENVIRONMENT)]
-    assert not [one for one in memory.news(replace(done, id="later"), shown) if one.address == ENVIRONMENT]
+    assert not [one for one in heard(memory, replace(done, id="later"), shown, *events) if one.address == ENVIRONMENT]
     assert told(memory.news(passed(minutes=9), view(LIVE))) == [(Outcome.RECOVERED, ENVIRONMENT)]
     assert memory.news(passed(minutes=10), view(LIVE)) == ()
 
@@ -217,13 +247,13 @@ def _live(number: int) -> Any:
 def test_unreachable_for_a_moment_is_nobodys_business() -> None:
     """A host that does not answer is told when it stays away, and the pauses between tries are the same trouble."""
     memory, minutes = Memory(), PATIENCE.total_seconds() / 60
-    silent = result(Ended.UNREACHABLE, detail="cannot be reached")
-    assert memory.news(passed(silent), view(LIVE)) == ()
+    silent = over(Ended.UNREACHABLE, detail="cannot be reached")
+    assert heard(memory, passed(), view(LIVE), silent) == ()
     assert memory.news(passed(end=PassEnd.WAITING, minutes=1), view(LIVE, held_up="cannot be reached")) == ()
-    assert told(memory.news(passed(silent, minutes=minutes), view(LIVE))) == [(Outcome.UNREACHABLE, ENVIRONMENT)]
-    assert memory.news(passed(silent, minutes=minutes + 5), view(LIVE)) == ()
+    assert told(heard(memory, passed(minutes=minutes), view(LIVE), silent)) == [(Outcome.UNREACHABLE, ENVIRONMENT)]
+    assert heard(memory, passed(minutes=minutes + 5), view(LIVE), silent) == ()
     assert told(memory.news(passed(minutes=minutes + 9), view(LIVE))) == [(Outcome.RECOVERED, ENVIRONMENT)]
-    assert memory.news(passed(silent, minutes=60), view(LIVE)) == ()
+    assert heard(memory, passed(minutes=60), view(LIVE), silent) == ()
 
 
 def test_files_that_are_not_at_rest_are_news_after_a_while() -> None:
@@ -365,8 +395,13 @@ class Recorder:
 def failing(board: Board, number: int) -> None:
     """A pass in which one more deployment failed."""
     address = f"{ENVIRONMENT}/m{number}"
-    one = Result(address=address, action=Action.DEPLOY, ended=Ended.FAILED, detail="no GPU")
-    board.finish(passed(one, minutes=number), View(environment=like.environment()))
+    ends(board, passed(minutes=number), over(Ended.FAILED, address, detail="no GPU"))
+
+
+def ends(board: Board, done: Pass, *events: Event) -> None:
+    for event in events:
+        board.tell(replace(event, run=done.id))
+    board.finish(done, View(environment=like.environment()))
 
 
 def notified(
@@ -386,9 +421,8 @@ def test_one_pass_one_message_to_those_who_asked() -> None:
     everything, nothing, elsewhere = Recorder(), Recorder(), Recorder()
 
     async def story(board: Board) -> None:
-        results = [Result(address=f"{ENVIRONMENT}/{n}", action=Action.DEPLOY, ended=Ended.FAILED) for n in "ab"]
-        board.finish(passed(*results), View(environment=like.environment()))
-        board.finish(passed(result(Ended.SUCCEEDED), minutes=1), View(environment=like.environment()))
+        ends(board, passed(), *[over(Ended.FAILED, f"{ENVIRONMENT}/{n}") for n in "ab"])
+        ends(board, passed(minutes=1), over(Ended.SUCCEEDED))
 
     notified(
         [

@@ -1,12 +1,13 @@
 """What of a pass is news: state changes, each told once.
 
-Pure but for the memory that it keeps: the last outcome told of each address. The same failure of the same digest is news once,
-however often it is tried again; a restart of the program repeats only what waits for a person. Called by `notifier`, per pass.
+Pure but for the memory that it keeps: the events of the pass under way, and the last outcome told of each address. The same
+failure of the same digest is news once, however often it is tried again; a restart of the program repeats only what waits for
+a person. Called by `notifier`, at each event and at the end of each pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -17,12 +18,14 @@ from reconciler.errors import AuthenticationError, NotAtRest, PlatformUnreachabl
 from reconciler.model.applied import NotProcessed, RefusalKind
 from reconciler.model.events import Event, Happened
 from reconciler.model.notification import Outcome
-from reconciler.model.plan import Action, Change, Reason
-from reconciler.model.run import Ended, Result
+from reconciler.model.plan import Action
+from reconciler.model.run import Ended
+from reconciler.status import standing_of
 
 # Unreachable, or not at rest, for a moment is nobody's business: it is tried again by itself.
 PATIENCE = timedelta(minutes=3)
 
+_OVER = frozenset({Happened.ENDED, Happened.QUARANTINED})
 # How a change ended -> what is told of it. What is not here is not over, was not tried, or is told of the environment.
 _TOLD = {
     Ended.SUCCEEDED: Outcome.SUCCEEDED,
@@ -58,62 +61,41 @@ class Memory:
     """What was told. Bounded by the deployments that there are."""
 
     def __init__(self) -> None:
+        self._heard: dict[str, list[Event]] = {}
         self._told: dict[str, tuple[str | None, Outcome]] = {}
         self._trouble: dict[str, _Trouble] = {}
         self._unreachable_since: dict[str, datetime] = {}
         self._alarms: dict[str, tuple[str, str]] = {}
 
-    def news(self, done: Pass, view: View) -> tuple[Fact, ...]:
-        """What this pass changed. Deployments are sorted by address, and the environment comes first."""
-        changes = {change.address: change for change in view.plan.changes} if view.plan else {}
-        found = (*self._of_environment(done, view), *self._of_deployments(done, changes))
-        if view.plan is not None:
-            self._forget(done.environment, changes)
-        return found
-
-    def alarm(self, event: Event) -> tuple[Fact, ...]:
-        """An alarm is told at once; the same words about one address once."""
+    def heard(self, event: Event) -> tuple[Fact, ...]:
+        """What ended is kept until its pass is over. An alarm is told at once; the same words about one address once."""
+        if event.happened in _OVER:
+            self._heard.setdefault(event.environment, []).append(event)
         if event.happened is not Happened.ALARM or self._alarms.get(event.address) == (event.run, event.detail):
             return ()
         self._alarms[event.address] = (event.run, event.detail)
-        fact = Fact(
-            outcome=Outcome.ALARM,
-            environment=event.environment,
-            address=event.address,
-            detail=event.detail,
-            at=event.at,
-            pass_id=event.run,
-            action=event.action,
-            dock_status_id=event.dock_status_id,
-        )
-        return (fact,)
+        return (_fact(Outcome.ALARM, event),)
 
-    def _of_deployments(self, done: Pass, changes: dict[str, Change]) -> Iterator[Fact]:
-        results = {result.address: result for result in done.report.results} if done.report else {}
-        for address in sorted({*results, *changes}):
-            change, result = changes.get(address), results.get(address)
-            outcome = _outcome_of(change, result)
-            if outcome is None:
-                continue
-            digest = change.digest if change else None
-            if self._told.get(address) == (digest, outcome):
-                continue
-            self._told[address] = (digest, outcome)
-            yield Fact(
-                outcome=outcome,
-                environment=done.environment,
-                address=address,
-                detail=(result.detail if result else "") or (change.detail if change else ""),
-                at=_end_of(done),
-                pass_id=done.id,
-                action=result.action if result else change.action if change else None,
-                digest=digest,
-                dock_status_id=(result.dock_status_id if result else None) or (change.job if change else None),
-                commit=done.commit,
-            )
+    def news(self, done: Pass, view: View) -> tuple[Fact, ...]:
+        """What this pass changed. Deployments are sorted by address, and the environment comes first."""
+        events = [event for event in self._heard.pop(done.environment, ()) if event.run == done.id]
+        found = (*self._of_environment(done, view, events), *self._of_deployments(done, view, events))
+        if view.plan is not None:
+            self._forget(done.environment, {change.address for change in view.plan.changes})
+        return found
 
-    def _of_environment(self, done: Pass, view: View) -> Iterator[Fact]:
-        trouble = self._trouble_of(done, view)
+    def _of_deployments(self, done: Pass, view: View, events: Iterable[Event]) -> Iterator[Fact]:
+        """The last event of each that tells something, else what waits for a person all the same."""
+        last = {event.address: event for event in _standing(done, view)}
+        last |= {event.address: event for event in events if _outcome_of(event) is not None}
+        for address, event in sorted(last.items()):
+            outcome = _outcome_of(event)
+            if outcome is not None and self._told.get(address) != (event.digest, outcome):
+                self._told[address] = (event.digest, outcome)
+                yield _fact(outcome, event)
+
+    def _of_environment(self, done: Pass, view: View, events: Sequence[Event]) -> Iterator[Fact]:
+        trouble = self._trouble_of(done, view, events)
         before = self._trouble.get(done.environment)
         if trouble is None and before is not None and done.end is not PassEnd.SUPERSEDED:
             del self._trouble[done.environment]
@@ -122,7 +104,7 @@ class Memory:
             self._trouble[done.environment] = trouble
             yield _about(done, *trouble)
 
-    def _trouble_of(self, done: Pass, view: View) -> _Trouble | None:
+    def _trouble_of(self, done: Pass, view: View, events: Sequence[Event]) -> _Trouble | None:
         """What stands in the way of the whole environment, in the words in which it was told first."""
         told = self._trouble.get(done.environment)
         match done.problem:
@@ -140,13 +122,12 @@ class Memory:
             )
         if view.plan is not None and view.plan.guards:
             return Outcome.WAITING, view.held_up or "; ".join(guard.message for guard in view.plan.guards)
-        results = done.report.results if done.report else ()
-        refused = next((result.detail for result in results if result.ended is Ended.UNAUTHORIZED), None)
+        refused = next((event.detail for event in events if event.ended is Ended.UNAUTHORIZED), None)
         if refused is None and view.held_up and _key_is_refused(view):
             refused = view.held_up
         if refused is not None:
             return _same(told, Outcome.UNAUTHORIZED) or (Outcome.UNAUTHORIZED, refused)
-        silent = next((result.detail for result in results if result.ended is Ended.UNREACHABLE), view.held_up)
+        silent = next((event.detail for event in events if event.ended is Ended.UNREACHABLE), view.held_up)
         if silent is None:
             self._unreachable_since.pop(done.environment, None)
             return None
@@ -155,20 +136,46 @@ class Memory:
         since = self._unreachable_since.setdefault(done.environment, done.started_at)
         return (Outcome.UNREACHABLE, silent) if _end_of(done) - since >= PATIENCE else told
 
-    def _forget(self, environment: str, changes: dict[str, Change]) -> None:
+    def _forget(self, environment: str, addresses: set[str]) -> None:
         """What no plan names any more."""
-        gone = [one for one in self._told if one.startswith(f"{environment}/") and one not in changes]
+        gone = [one for one in self._told if one.startswith(f"{environment}/") and one not in addresses]
         for address in gone:
             del self._told[address]
             self._alarms.pop(address, None)
 
 
-def _outcome_of(change: Change | None, result: Result | None) -> Outcome | None:
-    if change is not None and change.reason is Reason.QUARANTINED:
+def _standing(done: Pass, view: View) -> Iterator[Event]:
+    """What no run touched, and is known from the state: so it is told after a restart, too."""
+    for change in view.plan.changes if view.plan is not None else ():
+        entry = view.applied.entries.get(change.model_id) if view.applied is not None else None
+        event = standing_of(change, entry, run=done.id, at=_end_of(done))
+        if event is not None:
+            yield event
+
+
+def _outcome_of(event: Event) -> Outcome | None:
+    """None for what is not over, was not tried, or is told of the environment."""
+    if event.happened is Happened.QUARANTINED:
         return Outcome.QUARANTINED
-    if result is not None:
-        return _TOLD.get(result.ended) if result.action in _WORTH_TELLING else None
-    return Outcome.HELD if change is not None and change.action is Action.HOLD else None
+    if event.happened is not Happened.ENDED or event.ended is None or event.action not in _WORTH_TELLING:
+        return None
+    return _TOLD.get(event.ended)
+
+
+def _fact(outcome: Outcome, event: Event) -> Fact:
+    success = "it is undeployed" if event.digest is None else "it is live"
+    return Fact(
+        outcome=outcome,
+        environment=event.environment,
+        address=event.address,
+        detail=event.detail or (success if outcome is Outcome.SUCCEEDED else ""),
+        at=event.at,
+        pass_id=event.run,
+        action=event.action,
+        digest=event.digest,
+        dock_status_id=event.dock_status_id,
+        commit=event.commit,
+    )
 
 
 def _refusal(done: Pass, told: _Trouble | None) -> _Trouble | None:

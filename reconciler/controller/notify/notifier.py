@@ -68,7 +68,7 @@ class Notifier:
         self._tell(lambda: self._memory.news(done, view))
 
     def on_event(self, event: Event) -> None:
-        self._tell(lambda: self._memory.alarm(event))
+        self._tell(lambda: self._memory.heard(event))
 
     def _tell(self, news: Callable[[], tuple[Fact, ...]]) -> None:
         try:
@@ -117,8 +117,7 @@ class _Line:
         if not chosen:
             return
         if len(self.waiting) >= QUEUE:
-            self.waiting.popleft()
-            self._ended(Delivered.DROPPED, f"{QUEUE} messages wait already")
+            self._ended(self.waiting.popleft(), Delivered.DROPPED, f"{QUEUE} messages wait already")
         self.waiting.append(chosen)
         self.bell.set()
 
@@ -162,14 +161,14 @@ class _Line:
                 await self.sender.send(message)
             except NotDelivered as error:
                 if not error.again or delay is None or self.over.is_set():
-                    self._ended(Delivered.FAILED, str(error))
+                    self._ended(facts, Delivered.FAILED, str(error))
                     return
                 await self._rest(max(delay, error.after or 0))
             except Exception as error:  # noqa: BLE001 - a mistake of ours or of a library must not end the channel
-                self._ended(Delivered.FAILED, type(error).__name__)
+                self._ended(facts, Delivered.FAILED, type(error).__name__)
                 return
             else:
-                self._ended(Delivered.SENT, "")
+                self._ended(facts, Delivered.SENT, "")
                 return
 
     async def _rest(self, seconds: float) -> None:
@@ -177,7 +176,10 @@ class _Line:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.over.wait(), timeout=max(0.0, seconds))
 
-    def _ended(self, how: Delivered, why: str) -> None:
+    def _ended(self, facts: tuple[Fact, ...], how: Delivered, why: str) -> None:
         self.tally(self.channel.name, how)
         if how is not Delivered.SENT:
-            structlog.get_logger().warning("notification", channel=self.channel.name, ended=str(how), detail=why)
+            run = ", ".join(dict.fromkeys(fact.pass_id for fact in facts))
+            structlog.get_logger().warning(
+                "notification", run=run, channel=self.channel.name, ended=str(how), detail=why
+            )
