@@ -37,6 +37,7 @@ COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH="/opt/reconciler/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/tmp \
     RECONCILER_LOG_LEVEL=info \
     RECONCILER_STATE=/var/lib/reconciler
 USER 65532:65532

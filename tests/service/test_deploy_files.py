@@ -21,6 +21,7 @@ from reconciler.controller.metrics import Metrics
 from reconciler.load.project import Fallback, load_project
 from reconciler.model.snapshot import SourceFile
 from tests.unit.test_metrics import full
+from tools import try_image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -69,8 +70,20 @@ def test_dockerfile_keeps_its_promises() -> None:
 
 
 def test_image_script() -> None:
-    """Shellcheck finds nothing."""
-    run("shellcheck", "tools/image.sh")
+    """Shellcheck finds nothing, neither in what builds the image nor in what CI runs."""
+    run("shellcheck", "tools/image.sh", ".ci/run")
+
+
+def test_image_is_tried_in_ci() -> None:
+    """Before the tests, whose summary comes last; and what is tried is what the Dockerfile says."""
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == "make test"
+    assert any("tools/image.sh" in line for line in lines)
+    assert "tools/try_image.py" in (ROOT / "tools/image.sh").read_text(encoding="utf-8")
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"USER {try_image.CONFIG['User']}" in dockerfile
+    assert f"ENTRYPOINT {json.dumps(try_image.CONFIG['Entrypoint'])}" in dockerfile
+    assert f"\nCMD {json.dumps(try_image.CONFIG['Cmd'])}" in dockerfile
 
 
 # Compose
