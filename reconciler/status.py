@@ -118,6 +118,21 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """What the loop of `watch` knows of one change beside plan and state.
+
+    `at` is when it makes the change by itself, None for now; `needs_a_person` that it never does. While it is `held_up`
+    nothing is sent; what is `outdated` could not be looked at again; with `dry_run` it only looks.
+    """
+
+    at: datetime | None = None
+    needs_a_person: bool = False
+    held_up: bool = False
+    outdated: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Why a deployment is as it is. `gates` are in the order in which they are asked; `next_step` is a sentence."""
 
@@ -367,14 +382,17 @@ def find(plan: Plan, address: str) -> Change:
     raise UsageError(f"{plan.environment} has no {address}.", next_step=did_you_mean)
 
 
-def explain(plan: Plan, applied: Applied, address: str) -> Explanation:
-    """Every gate between one deployment and its next change. Raises UsageError for an unknown address."""
+def explain(plan: Plan, applied: Applied, address: str, loop: Loop | None = None) -> Explanation:
+    """Every gate between one deployment and its next change, which `loop` makes, or else the next apply.
+
+    Raises UsageError for an unknown address.
+    """
     change = find(plan, address)
     case = _Case(change=change, plan=plan, applied=applied, entry=applied.entries.get(change.model_id))
     gates = tuple(gate(case) for gate in GATES)
     blocked = next((gate for gate in gates if gate.stand is Stand.BLOCKED), None)
     waiting = next((gate for gate in gates if gate.stand is Stand.WAITING), None)
-    next_step, command = _next_step(change, blocked, waiting)
+    next_step, command = _next_step(change, blocked, waiting, loop)
     return Explanation(
         status=status_of(change, applied), change=change, gates=gates, next_step=next_step, command=command
     )
@@ -544,20 +562,34 @@ GATES: tuple[Callable[[_Case], Gate], ...] = (
 )
 
 
-def _next_step(change: Change, blocked: Gate | None, waiting: Gate | None) -> tuple[str, str | None]:
-    apply = f"reconciler apply -e {change.environment}"
+def _next_step(change: Change, blocked: Gate | None, waiting: Gate | None, loop: Loop | None) -> tuple[str, str | None]:
     if blocked is not None:
         return f"{_sentence(blocked.detail)} A person must decide.", blocked.command
     if change.action is Action.NONE:
-        return "Nothing is to be done.", None
+        is_old = loop is not None and loop.outdated
+        return "Nothing was to be done at the last look." if is_old else "Nothing is to be done.", None
+    is_by_hand = loop is None or loop.dry_run
+    apply = f"reconciler apply -e {change.environment}" if is_by_hand else None
     if waiting is not None:
-        return f"{_sentence(waiting.detail)} It goes on by itself in the next apply.", waiting.command or apply
+        when = " in the next apply" if is_by_hand else ""
+        return f"{_sentence(waiting.detail)} It goes on by itself{when}.", waiting.command or apply
+    if loop is not None and loop.needs_a_person:
+        return "The loop does not try it again by itself. A person must decide.", f"reconciler retry {change.address}"
+    who = _who(loop)
     if change.action is Action.RETRY and change.reason in {Reason.JOB_FAILED, Reason.NOT_PROCESSED}:
-        return (
-            "The next apply sends it again. It ends the same way unless the cause of the error is mended first.",
-            apply,
-        )
-    return f"The next apply does it: {change.action}.", apply
+        return f"{who} sends it again. It ends the same way unless the cause of the error is mended first.", apply
+    return f"{who} does it: {change.action}.", apply
+
+
+def _who(loop: Loop | None) -> str:
+    """The beginning of a sentence: who makes the change, and when."""
+    if loop is None:
+        return "The next apply"
+    if loop.dry_run:
+        return "The loop only looks; the next apply"
+    if loop.at is not None and not loop.outdated:
+        return f"At {loop.at:%Y-%m-%d %H:%M:%S} UTC the loop"
+    return "Once nothing stands in the way any more, the loop" if loop.held_up else "The loop"
 
 
 def _sentence(clause: str) -> str:

@@ -94,6 +94,28 @@ def test_live_update_keeps_the_focus() -> None:
     run(story)
 
 
+def test_what_holds_an_environment_up_is_a_problem() -> None:
+    """A calm environment that is held up stays under the problems, with its reason and without its rows."""
+
+    async def story(address: str, browser: Browser, board: Board) -> None:
+        view = board.views["staging"]
+        board.publish(replace(view, last=board.views["sandbox"].last, held_up="Git is at work."))
+        page = await browser.new_page()
+        bare = await (await browser.new_context(java_script_enabled=False)).new_page()
+        await page.goto(address)
+        await page.click("#tabs a[data-show=problems]")
+        await bare.goto(f"{address}/?show=problems")
+        for one in (page, bare):
+            await expect(one.locator("section.env[data-env=staging] [data-held]")).to_have_text("Git is at work.")
+            await expect(one.locator("section.env[data-env=staging] table")).to_be_hidden()
+            await expect(one.locator("section.env[data-env=production] table")).to_be_visible()
+        await bare.goto(f"{address}/d/staging/flan-t5")
+        await expect(bare.locator(".banner")).to_have_text("Git is at work.")
+        await expect(bare.locator(".next")).to_have_text("Next. Nothing was to be done at the last look.")
+
+    run(story)
+
+
 def test_filters_act_at_once_and_without_a_script() -> None:
     """Tabs, search and axes narrow the table; the address says the same, also to a browser that runs no script."""
 
@@ -138,7 +160,7 @@ def test_details_show_both_sides_the_timeline_and_the_gates() -> None:
         await page.goto(f"{address}/d/production/llama-3-70b")
         await expect(page.locator("tr.differs")).to_have_count(2)
         await expect(page.locator(".timeline li")).to_have_count(2)
-        await expect(page.locator(".next")).to_contain_text("reconciler apply -e production")
+        await expect(page.locator(".next")).to_have_text("Next. The loop does it: redeploy.")
         await expect(page.locator(".gates li")).to_have_count(10)
         commit = page.locator(".facts a").first
         assert (await commit.get_attribute("href") or "").startswith("https://git.example.com/support/models/commit/")

@@ -11,7 +11,7 @@ from reconciler.errors import UsageError
 from reconciler.model.applied import Accepted, Applied, Binding, Entry, Hold, NotSent, Operation, Outcome, Situation
 from reconciler.model.plan import Plan
 from reconciler.model.resource import Desired, Resource
-from reconciler.status import Explanation, Health, Phase, Stand, Sync, explain, find, phase_of, statuses
+from reconciler.status import Explanation, Health, Loop, Phase, Stand, Sync, explain, find, phase_of, statuses
 from tests.support.situations import NOW, OUTCOMES, applied, attempt, desired, entry, live, plan, resource
 
 CHAT = resource("chat")
@@ -132,6 +132,48 @@ def test_each_gate_names_the_command_that_opens_it(
     found = explained(desired(*resources), applied(known, *OTHERS))
     assert list(stands(found)) == [gate]
     assert (found.command or "").startswith(command)
+
+
+@pytest.mark.parametrize(
+    ("loop", "who", "command"),
+    [
+        (None, "The next apply ", "reconciler apply -e production"),
+        (Loop(dry_run=True), "The loop only looks; the next apply ", "reconciler apply -e production"),
+        (Loop(), "The loop ", None),
+        (Loop(at=NOW, held_up=True), f"At {NOW:%Y-%m-%d %H:%M:%S} UTC the loop ", None),
+        (Loop(at=NOW, held_up=True, outdated=True), "Once nothing stands in the way any more, the loop ", None),
+        (Loop(held_up=True), "Once nothing stands in the way any more, the loop ", None),
+        (Loop(needs_a_person=True), "The loop does not try it again by itself.", "reconciler retry production/chat"),
+    ],
+)
+@pytest.mark.parametrize("known", [after(FAILED, below=True), after(SUCCESS, retry=True)])
+def test_who_makes_the_change(loop: Loop | None, who: str, command: str | None, known: Entry) -> None:
+    """The next step says who takes it and when; a command is shown where a person must give one."""
+    state = applied(known, *OTHERS)
+    found = explain(plan(desired(CHAT, *CALM), state), state, "production/chat", loop)
+    assert found.next_step.startswith(who)
+    assert found.command == command
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"),
+    [(None, "Nothing is to be done."), (Loop(), "Nothing is to be done."), (Loop(outdated=True), "Nothing was")],
+)
+def test_nothing_to_do_is_as_old_as_the_last_look(loop: Loop | None, said: str) -> None:
+    """Where the manifests could not be read since, that nothing is to be done is no news of today."""
+    state = applied(after(SUCCESS))
+    found = explain(plan(desired(CHAT), state), state, "production/chat", loop)
+    assert found.next_step.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"), [(None, "It goes on by itself in the next apply."), (Loop(), "It goes on by itself.")]
+)
+def test_what_runs_goes_on_by_itself(loop: Loop | None, said: str) -> None:
+    """A job is followed by the next apply, and by the loop without anybody."""
+    state = applied(after(RUNNING), *OTHERS)
+    found = explain(plan(desired(CHAT, *CALM), state), state, "production/chat", loop)
+    assert found.next_step == f"Its job ds-1 is running. {said}"
 
 
 def test_dependencies_and_waves() -> None:

@@ -59,6 +59,22 @@ def test_both_sides_of_every_condition() -> None:
     assert details_of(boards.sandbox(boards.NOW), "flan-t5") is None
 
 
+def test_next_is_what_the_loop_does() -> None:
+    """The page of a deployment says when the loop takes the next step; after a refused pass it does not promise a time."""
+    at = boards.NOW + timedelta(minutes=4)
+    wait = Wait(address="production/flan-t5", why="its job failed", until=at)
+    view = replace(boards.production(boards.NOW), waits=(wait,), last=None)
+    found = details_of(view, "flan-t5")
+    assert found is not None
+    assert found.explanation.next_step.startswith("At 2030-01-02 12:04:00 UTC the loop sends it again.")
+    assert (found.explanation.command, found.held_up) == (None, None)
+    refused = boards.sandbox(boards.NOW)
+    found = details_of(replace(view, last=refused.last, held_up="No folder."), "flan-t5")
+    assert found is not None
+    assert found.explanation.next_step.startswith("Once nothing stands in the way any more, the loop sends it again.")
+    assert found.held_up == "No folder."
+
+
 def test_what_the_loop_waits_for() -> None:
     """Page, row and API say when a failed one is tried again and why not now, and the row is made anew when that changes."""
     wait = Wait(address="production/flan-t5", why="its job failed; try 2 of 3", until=boards.NOW + timedelta(minutes=4))

@@ -15,11 +15,11 @@ from enum import IntEnum
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
-from reconciler.controller.board import View
+from reconciler.controller.board import PassEnd, View
 from reconciler.controller.policy import Wait
 from reconciler.model.applied import Applied, Attempt, Entry, Hold
 from reconciler.model.events import Event, Happened
-from reconciler.model.plan import Action, Change, Plan, Reason
+from reconciler.model.plan import Action, Change, Reason
 from reconciler.model.values import Json
 from reconciler.report.plan_text import summary
 from reconciler.report.style import duration, value_text
@@ -27,6 +27,7 @@ from reconciler.status import (
     DeploymentStatus,
     Explanation,
     Health,
+    Loop,
     Phase,
     Sync,
     event_of,
@@ -275,7 +276,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """Everything that the page of one deployment shows. `wait` is what the loop waits for, where the plan does not say it."""
+    """Everything that the page of one deployment shows. `wait` is what the loop waits for, and `held_up` why nothing at all is
+    sent, each where nothing else says it.
+    """
 
     row: Row
     change: Change
@@ -287,6 +290,7 @@ class Details:
     holds: tuple[tuple[str, Hold], ...]
     labels: tuple[tuple[str, str], ...]
     wait: Wait | None
+    held_up: str | None
 
     @property
     def differing(self) -> int:
@@ -301,12 +305,26 @@ def details_of(view: View, name: str) -> Details | None:
     address = f"{view.environment.name}/{name}"
     change = next((one for one in plan.changes if one.address == address), None)
     wait = next((one for one in view.waits if one.address == address), None)
-    return _details(change, plan, applied, wait) if change is not None else None
+    if change is None:
+        return None
+    explanation = explain(plan, applied, address, _loop(view, wait))
+    return _details(change, applied, explanation, wait, view.held_up)
 
 
-def _details(change: Change, plan: Plan, applied: Applied, wait: Wait | None) -> Details:
+def _loop(view: View, wait: Wait | None) -> Loop:
+    return Loop(
+        at=wait.until if wait is not None else None,
+        needs_a_person=wait is not None and wait.until is None,
+        held_up=view.held_up is not None,
+        outdated=view.last is not None and view.last.end is PassEnd.REFUSED,
+        dry_run=view.dry_run,
+    )
+
+
+def _details(
+    change: Change, applied: Applied, explanation: Explanation, wait: Wait | None, held_up: str | None
+) -> Details:
     entry = applied.entries.get(change.model_id)
-    explanation = explain(plan, applied, change.address)
     desired = desired_body(change, entry)
     live = _json(entry.live.body) if entry and entry.live else None
     return Details(
@@ -320,6 +338,7 @@ def _details(change: Change, plan: Plan, applied: Applied, wait: Wait | None) ->
         holds=tuple(_holds(entry, applied)),
         labels=change.metadata.labels,
         wait=wait if wait is not None and wait.why != change.detail else None,
+        held_up=held_up if wait is None or wait.why != held_up else None,
     )
 
 

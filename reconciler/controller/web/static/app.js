@@ -45,7 +45,10 @@
         row.hidden = !fits;
         shown += fits;
       }
-      section.hidden = rows.length > 0 && shown === 0;
+      const own = !want.env || section.dataset.env === want.env;
+      const isProblem = want.show === "problems" && own && section.querySelector("[data-held]") !== null;
+      section.hidden = rows.length > 0 && shown === 0 && !isProblem;
+      for (const table of section.querySelectorAll("table.grid")) table.hidden = shown === 0;
       matches += shown;
     }
     const any = document.querySelector("tr.row") !== null;
