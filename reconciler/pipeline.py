@@ -69,12 +69,15 @@ def make_plan(
 ) -> Plan:
     """What applying would do in one environment. Raises UsageError for a selection that cannot be applied on its own."""
     from reconciler.diff import diff
+    from reconciler.model.applied import without_lapsed
     from reconciler.plan.build import USUAL_CHOICES, build_plan
 
     where, desired = checked.environments[environment], checked.desired[environment]
     changes = diff(desired, applied, prune=where.prune, now=now, locate=checked.locate)
     provenance = checked.snapshot.provenance
-    return build_plan(changes, applied, where, provenance=provenance, choices=choices or USUAL_CHOICES)
+    return build_plan(
+        changes, without_lapsed(applied, now), where, provenance=provenance, choices=choices or USUAL_CHOICES
+    )
 
 
 async def apply_plan(plan: Plan, platform: Platform, journal: Journal, context: RunContext) -> RunReport:

@@ -13,7 +13,7 @@ from reconciler.cli.names import complete_address
 from reconciler.cli.options import Command, examples, output_option
 from reconciler.cli.session import Session, now
 from reconciler.errors import UsageError
-from reconciler.model.applied import Applied, Entry
+from reconciler.model.applied import Applied, Entry, without_lapsed
 from reconciler.model.spelling import ID_PATTERN
 from reconciler.report.status_text import history_json, history_text
 
@@ -43,7 +43,7 @@ def history(ctx: click.Context, address: str | None, output: str, *, values: boo
     chosen = opened.chosen([environment] if address else [])
     if "/" in (address or "") and not re.fullmatch(ID_PATTERN, name):  # a model's id will do, too
         refuse_misspelled(address or "", name)
-    states = [wiring.read_applied(wiring.store_for(opened, one)) for one in chosen]
+    states = [without_lapsed(wiring.read_applied(wiring.store_for(opened, one)), now()) for one in chosen]
     selected = [(state, _entries(state, name)) for state in states]
     if name and not any(entries for _, entries in selected):
         raise UsageError(

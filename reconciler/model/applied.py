@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -170,6 +170,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """Who keeps `address`, a deployment or a whole environment, from being changed; for whoever shows it."""
+
+    address: str
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+
+    def in_words(self) -> str:
+        """`production/chat is suspended by Ada until 2030-01-02 12:00 UTC: load test`."""
+        hold = Hold(who=self.who, why=self.why, since=self.since, until=self.until)
+        return hold.in_words(f"{self.address} is suspended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
     """An earlier spec that a person put back. It stands for the manifest's as long as that has the digest `instead_of`.
 
@@ -297,6 +313,17 @@ def without_lapsed(applied: Applied, now: datetime) -> Applied:
     if not lapsed and in_force(applied.suspension, now) is applied.suspension:
         return applied
     return replace(applied, entries={**applied.entries, **lapsed}, suspension=in_force(applied.suspension, now))
+
+
+def suspensions_of(applied: Applied, deployments: Iterable[tuple[str, str]]) -> Iterator[Suspension]:
+    """Of the environment, and of those of the deployments (address and model id) that have one of their own."""
+    held = [(applied.environment, applied.suspension)]
+    for address, model_id in deployments:
+        entry = applied.entries.get(model_id)
+        held.append((address, entry.suspension if entry is not None else None))
+    for address, hold in held:
+        if hold is not None:
+            yield Suspension(address=address, who=hold.who, why=hold.why, since=hold.since, until=hold.until)
 
 
 class Situation(StrEnum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.diagnostics import Position
-from reconciler.model.applied import NO_METADATA, Metadata
+from reconciler.model.applied import NO_METADATA, Metadata, Suspension
 from reconciler.model.resource import USUAL_ROLLOUT, OnUnknown, Rollout
 from reconciler.model.values import Json
 
@@ -147,7 +147,8 @@ class Guard:
 class Plan:
     """Everything one run would do in one environment. `changes` are sorted by address; `commit` is the manifests' commit.
 
-    `globs` and `labels` are the selection it was made with: planning again for a plan file selects the same.
+    `globs` and `labels` are the selection it was made with: planning again for a plan file selects the same. `suspensions` are
+    those in force, also where there is nothing to hold back.
     """
 
     environment: str
@@ -160,6 +161,7 @@ class Plan:
     labels: tuple[tuple[str, str], ...] = ()
     commit: str | None = None
     dirty: bool | None = None
+    suspensions: tuple[Suspension, ...] = ()
 
     def counts(self) -> dict[Action, int]:
         """How many changes have each action, in the order of Action, zeros included."""
@@ -170,6 +172,14 @@ class Plan:
     def pending(self) -> tuple[Change, ...]:
         """The changes that are something to do: every action but `none`."""
         return tuple(change for change in self.changes if change.action is not Action.NONE)
+
+    @property
+    def silent_suspensions(self) -> tuple[Suspension, ...]:
+        """The suspensions that no change of the plan tells of."""
+        own = {one.address for one in self.suspensions}
+        held = {change.address for change in self.changes if change.reason is Reason.SUSPENDED}
+        told = {address if address in own else self.environment for address in held}
+        return tuple(one for one in self.suspensions if one.address not in told)
 
     @property
     def is_empty(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.model.applied import Applied
+from reconciler.model.applied import Applied, suspensions_of
 from reconciler.model.plan import Change, Plan, Reason
 from reconciler.model.resource import Environment
 from reconciler.model.snapshot import NO_PROVENANCE, Provenance
@@ -37,7 +37,9 @@ def build_plan(
     provenance: Provenance = NO_PROVENANCE,
     choices: Choices = USUAL_CHOICES,
 ) -> Plan:
-    """Raises UsageError when the selection leaves out something that a selected change waits for."""
+    """`applied` is without what is over by now. Raises UsageError when the selection leaves out something that a selected
+    change waits for.
+    """
     linked = with_dependencies(tuple(changes))
     chosen = select(linked, choices.selection)
     return Plan(
@@ -51,6 +53,7 @@ def build_plan(
         labels=choices.selection.labels,
         commit=provenance.commit,
         dirty=provenance.dirty,
+        suspensions=tuple(suspensions_of(applied, ((change.address, change.model_id) for change in chosen))),
     )
 
 

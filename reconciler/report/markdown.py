@@ -148,6 +148,8 @@ def _blocks(plan: Plan, causes: Causes | None, link: Link) -> Iterator[Block]:
     others = [row for row in rows if row.change.address in riding]
     yield Block(lines=(f"### {_headline(plan, rows)}",))
     yield Block(lines=tuple(_about(plan, causes, len(others))))
+    if plan.silent_suspensions:
+        yield fenced(_suspensions(plan), "text", title="Suspended:")
     if plan.guards:
         yield fenced(_refusals(plan), "text", title="Refused until a person allows it:")
     yield from _section(own, link)
@@ -159,6 +161,12 @@ def _blocks(plan: Plan, causes: Causes | None, link: Link) -> Iterator[Block]:
     if plan.warnings:
         yield fenced(_warnings(plan), "text", title="Runs without a manifest:")
     yield Block(lines=(f"<sub>{_foot(plan)}</sub>",))
+
+
+def _suspensions(plan: Plan) -> Iterator[str]:
+    """Also where there is nothing to hold back: the next change would be."""
+    for one in plan.silent_suspensions:
+        yield from _wrapped(safe(one.in_words()))
 
 
 def _refusals(plan: Plan) -> Iterator[str]:

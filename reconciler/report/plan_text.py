@@ -103,7 +103,8 @@ class _Page:
         return cls(plan=plan, style=style, verbose=verbose, old_halves=old)
 
     def text(self) -> str:
-        blocks = [block for block in (self._changes(), self._notes(), self._warnings(), self._guards()) if block]
+        found = (self._changes(), self._notes(), self._suspensions(), self._warnings(), self._guards())
+        blocks = [block for block in found if block]
         blocks.append([self.style.paint(safe(summary(self.plan)), "bold")])
         return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
@@ -210,6 +211,10 @@ class _Page:
             return []
         what = "labels, rollout or manifest file changed; that is recorded, and nothing is sent"
         return [f"{count(quiet, 'unchanged deployment')}: {what}."]
+
+    def _suspensions(self) -> list[str]:
+        """Also where there is nothing to hold back: the next change would be."""
+        return [self.style.paint(safe(one.in_words()), "yellow") for one in self.plan.silent_suspensions]
 
     def _warnings(self) -> list[str]:
         hints = {c.address: c.hint for c in self.plan.changes if c.reason in _WARNED}

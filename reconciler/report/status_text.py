@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime
 from enum import Enum
 
-from reconciler.model.applied import Applied, Attempt, Entry, address_of
+from reconciler.model.applied import Applied, Attempt, Entry, Suspension, address_of, suspensions_of
 from reconciler.model.events import Event
 from reconciler.model.plan import Action, Reason
 from reconciler.model.values import Json
@@ -189,18 +189,20 @@ def explain_json(explanation: Explanation) -> dict[str, Json]:
 
 
 def history_text(selected: Selected, style: Style, *, now: datetime) -> str:
-    """One line for each attempt that the state remembers, oldest first, and the errors below."""
+    """One line for each attempt that the state remembers, oldest first, and below the errors and who suspended what."""
     attempts = list(_attempts(selected))
-    if not attempts:
-        return "History: the state remembers no attempt.\n"
+    suspended = [f"{style.paint(safe(one.in_words()), 'yellow')}\n" for one in _suspended(selected)]
     rows = [_history_row(event, attempt, now, is_last=is_last) for event, attempt, is_last in attempts]
     errors = [
         f"{style.paint(safe(event.address), 'red')} {event.attempt}: {safe(event.detail)}\n"
         for event, _, _ in attempts
         if event.detail
     ]
-    text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR", "BY"))
-    return "\n".join([text, *(["".join(errors)] if errors else [])])
+    if rows:
+        text = fitted(_HISTORY, rows, style, below=("ATTEMPT", "DOCK STATUS ID", "COMMIT", "AUTHOR", "BY"))
+    else:
+        text = "History: the state remembers no attempt.\n"
+    return "\n".join([text, *("".join(lines) for lines in (errors, suspended) if lines)])
 
 
 def history_json(selected: Selected) -> dict[str, Json]:
@@ -208,16 +210,27 @@ def history_json(selected: Selected) -> dict[str, Json]:
     return {
         "format": HISTORY_FORMAT,
         "attempts": [_attempt(event, attempt, is_last=is_last) for event, attempt, is_last in _attempts(selected)],
+        "suspensions": [_plain(one) for one in _suspended(selected)],
     }
+
+
+def _suspended(selected: Selected) -> Iterator[Suspension]:
+    for applied, entries in selected:
+        addresses = _addresses(applied, entries)
+        yield from suspensions_of(applied, ((address, entry.model_id) for address, entry in addresses))
+
+
+def _addresses(applied: Applied, entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
+    names = Counter(entry.name for entry in applied.entries.values())
+    return [(address_of(applied.environment, entry, replaced=names[entry.name] > 1), entry) for entry in entries]
 
 
 def _attempts(selected: Selected) -> Iterator[tuple[Event, Attempt, bool]]:
     """Each with the event that it stands for, and whether it is the last of its deployment."""
     for applied, entries in selected:
-        names = Counter(entry.name for entry in applied.entries.values())
         found = [
-            (attempt.started_at, address_of(applied.environment, entry, replaced=names[entry.name] > 1), attempt, entry)
-            for entry in entries
+            (attempt.started_at, address, attempt, entry)
+            for address, entry in _addresses(applied, entries)
             for attempt in entry.attempts
         ]
         for _, address, attempt, entry in sorted(found, key=lambda one: (one[0], one[1], one[2].id)):
@@ -267,7 +280,7 @@ def _attempt(event: Event, attempt: Attempt, *, is_last: bool) -> dict[str, Json
     }
 
 
-def _plain(value: DeploymentStatus | Gate) -> dict[str, Json]:
+def _plain(value: DeploymentStatus | Gate | Suspension) -> dict[str, Json]:
     """A flat dataclass as a JSON object in camelCase; every field is there."""
     return {_camel(field.name): _json_of(getattr(value, field.name)) for field in fields(value)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -98,6 +99,12 @@ def test_suspension_holds_for_watch_and_apply(project: ProjectFolder, platform: 
     project.init(*"abcde")
     project.apply().ended(0)
     project.run("suspend", "production/a", "--reason", "being debugged", "--for", "4h").ended(0)
+    for command in (("plan",), ("plan", "-o", "markdown"), ("apply", "--yes"), ("history",)):
+        assert re.search(
+            r"production/a is suspended by \S+ until .* UTC: being debugged", project.run(*command).ended(0).out
+        )
+    assert project.run("plan", "-o", "json").json["plans"][0]["suspensions"][0]["why"] == "being debugged"
+    assert project.run("history", "-o", "json").json["suspensions"][0]["address"] == "production/a"
     project.deploy("a", temperature=0)
     project.process("watch", "--once", *QUICK).ended(0)
     project.apply()

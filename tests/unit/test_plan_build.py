@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from reconciler.model.applied import Accepted, Entry, Hold, Situation
 from reconciler.model.plan import Action, Because, Reason
 from reconciler.model.resource import Resource
 from reconciler.plan.select import Selection
+from reconciler.report.markdown import plan_markdown
+from reconciler.report.plan_text import plan_text
+from reconciler.report.style import PLAIN
 from tests.support.situations import NOW, OUTCOMES, applied, attempt, desired, entry, plan, resource
 
 SUCCESS = Accepted(dock_status_id="ds-1", status="SUCCESS")
@@ -109,6 +113,29 @@ def test_selection_refuses_a_suspended_dependency_too() -> None:
     wanted = desired(resource("base"), resource("chat", depends_on=("base",)))
     with pytest.raises(UsageError, match="production/base is not"):
         plan(wanted, applied(held), selection=Selection(globs=("chat",)))
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "wanted", "silent"),
+    [
+        (False, False, {}, []),
+        (True, False, {}, ["production is suspended by Grace: migration"]),
+        (False, True, {}, ["production/chat is suspended by Ada: test"]),
+        (True, True, {}, ["production is suspended by Grace: migration", "production/chat is suspended by Ada: test"]),
+        (True, False, BIG, []),
+        (True, True, BIG, ["production is suspended by Grace: migration"]),
+    ],
+)
+def test_suspensions_are_told_once(*, whole: bool, own: bool, wanted: dict[str, Any], silent: list[str]) -> None:
+    """Who suspended what is in every plan; it is said apart where no change that is held back says it."""
+    chat = deployed(resource("chat"), suspension=Hold(who="Ada", why="test", since=NOW) if own else None)
+    known = replace(applied(chat), suspension=Hold(who="Grace", why="migration", since=NOW) if whole else None)
+    made = plan(desired(resource("chat", body=wanted or None)), known)
+    assert [one.in_words() for one in made.silent_suspensions] == silent
+    assert len(made.suspensions) == whole + own
+    (comment,) = plan_markdown([made])
+    assert all(words in comment and words in plan_text([made], PLAIN) for words in silent)
+    assert ("**Suspended:**" in comment) == bool(silent)
 
 
 def test_orphans_are_warned_about() -> None:

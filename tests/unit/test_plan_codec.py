@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
@@ -11,7 +12,7 @@ import pytest
 
 from reconciler.diagnostics import Position
 from reconciler.errors import InvalidInput
-from reconciler.model.applied import Metadata
+from reconciler.model.applied import Metadata, Suspension
 from reconciler.model.plan import Action, Because, Change, Edge, FieldChange, Guard, Plan, Reason
 from reconciler.model.resource import OnUnknown, Rollout, Strategy
 from reconciler.plan.codec import FORMAT, decode_plan, differences, encode_plan, schema
@@ -59,6 +60,7 @@ PLAN = Plan(
     dirty=True,
     globs=("c*",),
     labels=(("team", "a"),),
+    suspensions=(Suspension(address="production", who="Ada", why="x", since=datetime(2030, 1, 1, tzinfo=UTC)),),
 )
 
 # Each field of a change with another value, and whether the difference is one in what is done.

@@ -346,6 +346,32 @@ def test_history_lists_attempts_oldest_first() -> None:
     assert history_text([], PLAIN, now=NOW + timedelta(1)) == "History: the state remembers no attempt.\n"
 
 
+def test_history_says_who_suspended_what() -> None:
+    """Environment and deployments, with or without an attempt, as text and as JSON."""
+    until = Hold(who="Ada", why="load test", since=NOW, until=NOW + timedelta(hours=4))
+    chat = entry(CHAT, attempt(CHAT, OUTCOMES[Situation.LIVE][0]), is_live=CHAT, suspension=until)
+    state = replace(applied(chat), suspension=Hold(who="Grace", why="migration", since=NOW))
+    selected = [(state, tuple(state.entries.values()))]
+    assert history_text(selected, PLAIN, now=NOW).splitlines()[-3:] == [
+        "",
+        "production is suspended by Grace: migration",
+        "production/chat is suspended by Ada until 2030-01-02 04:00 UTC: load test",
+    ]
+    assert history_json(selected)["suspensions"] == [
+        {"address": "production", "who": "Grace", "why": "migration", "since": "2030-01-02T00:00:00Z", "until": None},
+        {
+            "address": "production/chat",
+            "who": "Ada",
+            "why": "load test",
+            "since": "2030-01-02T00:00:00Z",
+            "until": "2030-01-02T04:00:00Z",
+        },
+    ]
+    assert history_text([(state, ())], PLAIN, now=NOW).endswith(
+        "no attempt.\n\nproduction is suspended by Grace: migration\n"
+    )
+
+
 def test_explain_of_a_suspension_names_who_and_why() -> None:
     """The reason a person gave is what another person reads."""
     held = entry(CHAT, attempt(CHAT, SUCCESS), is_live=CHAT, suspension=Hold(who="Ada", why="freeze", since=NOW))
