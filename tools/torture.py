@@ -2,6 +2,7 @@
 
     tools/torture.py                                        everything, for an hour or so on two processors
     tools/torture.py campaign --seed 0 --runs 10000         random histories; each is repeated by its own seed
+    tools/torture.py campaign --store git --runs 300        the same with the state elsewhere: s3, postgres, azure, gcs
     tools/torture.py sweep [--at N] [--how torn] [--slow 0] [--seed S] 20 deployments, each failpoint, each way to die
     tools/torture.py disk [--at N] [--how errors] [--errno EIO]
     tools/torture.py contention [--processes 16] [--rounds 20]
@@ -34,10 +35,13 @@ from tests.crash.evidence import folder_for  # noqa: E402
 from tests.crash.history import Wanted, write_project  # noqa: E402
 from tests.crash.injector import SLOW, Fault  # noqa: E402
 from tests.crash.nursery import Nursery  # noqa: E402
+from tests.remote.places import LONG_PLACES, Servers, place, servers  # noqa: E402
 
 MEMORY = Path("/dev/shm")  # where there is memory to write to, syncs cost nothing
 T = TypeVar("T")
 PIECE = 25  # cases that one process plays with one nursery
+FOLDER = "file"
+LOOKS_EVERY = 4  # histories that are shown in every format in the end; all are looked through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +55,24 @@ class Case:
     rounds: int = 0
     point: traced.Point | None = None
     error: str | None = None
+    store: str = FOLDER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the cases of one process share. `scratch` holds the folder of each."""
+
+    nursery: Nursery
+    scratch: Path
+    behind: Servers
 
 
 def main() -> int:
     """Plays; gives the exit code."""
     options = _options()
     failed = 0
-    for what in ["sweep", "disk", "traced", "contention", "campaign"] if options.what == "all" else [options.what]:
+    everything = ["sweep", "disk", "traced", "contention", "campaign"] if options.store == FOLDER else ["campaign"]
+    for what in everything if options.what == "all" else [options.what]:
         failed += _play_all(what, CASES[what](options), options)
     return 1 if failed else 0
 
@@ -85,14 +100,15 @@ def _play_piece(piece: tuple[str, list[Case], Path]) -> tuple[Counter[str], list
     parent = MEMORY if os.access(MEMORY, os.W_OK) else None
     scratch = Path(tempfile.mkdtemp(prefix="reconciler-torture-", dir=parent))
     tally, failures = Counter[str](), list[str]()
+    (scratch / "servers").mkdir()
     try:
-        with Nursery() as nursery:
+        with Nursery() as nursery, servers(scratch / "servers", {case.store for case in cases}) as behind:
+            means = Means(nursery=nursery, scratch=scratch, behind=behind)
             for number, case in enumerate(cases):
+                kept = keep / f"{os.getpid()}-{time.monotonic_ns()}"
                 try:
-                    with folder_for(
-                        scratch, str(number), keep / f"{os.getpid()}-{time.monotonic_ns()}", case.repeat
-                    ) as folder:
-                        tally += PLAYS[what](nursery, scratch, folder, case)
+                    with folder_for(scratch, str(number), kept, case.repeat) as folder:
+                        tally += PLAYS[what](means, folder, case)
                 except AssertionError as error:
                     failures.append(str(error))
     finally:
@@ -105,7 +121,8 @@ def _play_piece(piece: tuple[str, list[Case], Path]) -> tuple[Counter[str], list
 
 def _campaigns(options: argparse.Namespace) -> list[Case]:
     seeds = range(options.seed, options.seed + options.runs)
-    return [Case(repeat=f"campaign --seed {seed} --runs 1", seed=seed) for seed in seeds]
+    where = "" if options.store == FOLDER else f" --store {options.store}"
+    return [Case(repeat=f"campaign --seed {seed} --runs 1{where}", seed=seed, store=options.store) for seed in seeds]
 
 
 def _sweeps(options: argparse.Namespace) -> list[Case]:
@@ -180,32 +197,38 @@ CASES: dict[str, Callable[[argparse.Namespace], list[Case]]] = {
 # How it is played; each gives what is worth counting
 
 
-def _campaign(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[str]:
-    tally = campaign.play(nursery, folder, case.seed)
+def _campaign(means: Means, folder: Path, case: Case) -> Counter[str]:
+    looks = case.seed % LOOKS_EVERY == 0
+    if case.store == FOLDER:
+        tally = campaign.play(means.nursery, folder, case.seed, looks=looks)
+    else:
+        (folder / "place").mkdir()
+        with place(case.store, means.behind, folder / "place") as where:
+            tally = campaign.play(means.nursery, folder, case.seed, looks=looks, place=where)
     return Counter({name: getattr(tally, name) for name in TALLIED})
 
 
 TALLIED = ("runs", "deaths", "calls", "jobs", "resolved", "steps", "files", "kilobytes")
 
 
-def _sweep(nursery: Nursery, scratch: Path, folder: Path, case: Case) -> Counter[str]:
-    struck = sweep.strike(nursery, folder, _shared(scratch, sweep.TWENTY), _fault(case))
+def _sweep(means: Means, folder: Path, case: Case) -> Counter[str]:
+    struck = sweep.strike(means.nursery, folder, _shared(means.scratch, sweep.TWENTY), _fault(case))
     return Counter(runs=struck.runs, deaths=struck.died, unknown=struck.unknown)
 
 
-def _disk(nursery: Nursery, scratch: Path, folder: Path, case: Case) -> Counter[str]:
-    code = disk.refuse(nursery, folder, _shared(scratch, disk.THREE), _fault(case))
+def _disk(means: Means, folder: Path, case: Case) -> Counter[str]:
+    code = disk.refuse(means.nursery, folder, _shared(means.scratch, disk.THREE), _fault(case))
     return Counter({f"exit {code}": 1})
 
 
-def _contention(nursery: Nursery, _: Path, folder: Path, case: Case) -> Counter[str]:
-    contention.contend(nursery, folder, processes=case.processes, rounds=case.rounds)
+def _contention(means: Means, folder: Path, case: Case) -> Counter[str]:
+    contention.contend(means.nursery, folder, processes=case.processes, rounds=case.rounds)
     return Counter(runs=case.processes * case.rounds, rounds=case.rounds)
 
 
-def _strike(_: Nursery, scratch: Path, __: Path, case: Case) -> Counter[str]:
+def _strike(means: Means, _: Path, case: Case) -> Counter[str]:
     assert case.point is not None
-    code = traced.strike(scratch, case.point, case.error)
+    code = traced.strike(means.scratch, case.point, case.error)
     return Counter({"killed" if code < 0 else f"exit {code}": 1})
 
 
@@ -219,7 +242,7 @@ def _fault(case: Case) -> Fault:
     return case.fault
 
 
-PLAYS: dict[str, Callable[[Nursery, Path, Path, Case], Counter[str]]] = {
+PLAYS: dict[str, Callable[[Means, Path, Case], Counter[str]]] = {
     "campaign": _campaign,
     "sweep": _sweep,
     "disk": _disk,
@@ -233,6 +256,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", default="all", choices=["all", *CASES])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=10_000, help="random histories")
+    parser.add_argument("--store", choices=[FOLDER, *LONG_PLACES], default=FOLDER, help="of the random histories")
     parser.add_argument("--at", type=int, help="one failpoint only")
     parser.add_argument("--how", choices=[*sweep.KINDS, "error", "errors"])
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="what a sync takes")

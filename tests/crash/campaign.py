@@ -4,8 +4,8 @@ replies, applied by processes that keep dying. Everything is chosen by a seed; t
 The platform quotes the API key in its replies, spelled in twelve ways. Once a history is over, every command that reads shows
 what there is, and everything that was said, written or given to git is looked through for the key.
 
-The suite runs some, `tools/torture.py campaign --seed S --runs N` as many as one likes. A history that fails is repeated by
-its own seed.
+The suite runs some, `tools/torture.py campaign --seed S --runs N` as many as one likes, with any store. A history that fails is
+repeated by its own seed; how far a process comes until a moment is a little different each time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ from tests.crash.injector import SLOW, Fault, How
 from tests.crash.judge import KILLED, Evidence
 from tests.crash.nursery import Nursery
 from tests.crash.tally import Counts
+from tests.remote.places import Place
 from tests.security.canary import LOOKS, check_the_look, echoing, look_through, watched_git
 
-KINDS: tuple[How, ...] = ("kill", "torn", "torn", "power", "power-some")
+KINDS: tuple[How, ...] = ("kill", "torn", "torn", "power", "power-some", "moment", "moment", "moment")
+KINDS_ELSEWHERE: tuple[How, ...] = ("kill", "torn", "moment", "moment", "moment")  # what is written is not on this disk
+MOMENTS, MOST_MOMENTS = (
+    60_000,
+    (100_000, 160_000, 250_000),
+)  # an apply begins to write at 75,000, and ends at 130,000 to 250,000
 MOST_RUNS = 24  # of one step; every run but the crashed ones brings it nearer to its end
 
 # What may happen to the nth call for a model, and whether the platform starts a job all the same.
@@ -77,19 +83,28 @@ class _Story:
     chance: random.Random
     wanted: dict[str, Wanted]
     crashes: int
+    kinds: tuple[How, ...] = KINDS
     temperatures: int = 1
     reasons: Counter[str] = field(default_factory=Counter)  # model id -> how many deploys have a reason
     removals: Counter[str] = field(default_factory=Counter)
     models: int = 0
 
 
-def play(nursery: Nursery, folder: Path, seed: int, *, looks: bool = True) -> Tally:
-    """One history to its end; `looks` shows in the end what can be shown, in every format. Raises AssertionError."""
+def play(nursery: Nursery, folder: Path, seed: int, *, looks: bool = True, place: Place | None = None) -> Tally:
+    """One history to its end, with its state in a folder or at a place elsewhere. Raises AssertionError.
+
+    `looks` shows in the end what can be shown, in every format.
+    """
     chance = random.Random(seed)
     names = [f"m{number}" for number in range(chance.randint(2, 7))]
     story = _Story(chance=chance, wanted=_first(names, chance), crashes=chance.randint(1, 5))
-    project = write_project(folder / "project", story.wanted.values())
-    history = History(nursery, folder, project, echoing(_platform(chance), KEY))
+    project = folder / "project"
+    if place is not None:
+        story.kinds = KINDS_ELSEWHERE
+        place.checkout(project)
+    write_project(project, story.wanted.values())
+    home = place.home(folder / "home") if place is not None else None
+    history = History(nursery, folder, project, echoing(_platform(chance), KEY), home)
     history.environ = _surroundings(folder, seed)
     story.reasons.update(wanted.model for wanted in story.wanted.values())
     tally = Tally(histories=1)
@@ -190,15 +205,10 @@ def _settle(history: History, story: _Story) -> int:
         evidence = history.judge()
         check_reasons(evidence, story.reasons, story.removals)
         commands = history.resolve(evidence) if chance.random() < 0.7 else ()
+        commands = (*history.unlock(), *commands)
         if story.crashes and chance.random() < 0.8:
             story.crashes -= 1
-            fault = Fault(
-                at=chance.randint(1, chance.choice((10, 30, 60, 120))),
-                how=chance.choice(KINDS),
-                slow=chance.choice((0.0, 0.0, SLOW)),
-                seed=chance.getrandbits(30),
-            )
-            history.run(*commands, *_beside(chance), APPLY, fault=fault)
+            history.run(*commands, *_beside(chance), APPLY, fault=_fault(story))
             continue
         resolved += len(commands)
         said = history.run(*commands, APPLY, PLAN)
@@ -209,6 +219,15 @@ def _settle(history: History, story: _Story) -> int:
             check_end(evidence, story.wanted.values())
             return resolved
     raise AssertionError(f"not converged after {MOST_RUNS} runs: {history.said[-1]}")
+
+
+def _fault(story: _Story) -> Fault:
+    chance = story.chance
+    how = chance.choice(story.kinds)
+    at = chance.randint(1, chance.choice((10, 30, 60, 120)))
+    if how == "moment":
+        at = chance.randint(MOMENTS, chance.choice(MOST_MOMENTS))
+    return Fault(at=at, how=how, slow=chance.choice((0.0, 0.0, SLOW)), seed=chance.getrandbits(30))
 
 
 def _beside(chance: random.Random) -> tuple[tuple[str, ...], ...]:

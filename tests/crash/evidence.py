@@ -17,9 +17,15 @@ def folder_for(scratch: Path, name: str, keep: Path, repeat: str) -> Iterator[Pa
         yield folder
     except Exception as error:
         kept = keep / name
-        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("simulator.out"))  # a FIFO
+        shutil.copytree(folder, kept, ignore=_cannot_be_copied, symlinks=True)
         raise AssertionError(
             f"{error}\n\nRepeat it: .venv/bin/python tools/torture.py {repeat}\nEvidence: {kept}"
         ) from error
     finally:
         shutil.rmtree(folder)
+
+
+def _cannot_be_copied(folder: str, names: list[str]) -> list[str]:
+    """FIFOs and sockets."""
+    paths = [Path(folder, name) for name in names]
+    return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]

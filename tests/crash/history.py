@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from reconciler.model.values import canonical
 from reconciler.simulator.scenario import Scenario
 from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
+from reconciler.state.lease import Leased
+from reconciler.state.store import Store
 from tests.crash.injector import NO_FAULT, Fault
 from tests.crash.judge import Evidence, Said, judge
 from tests.crash.nursery import ForkedSimulator, Nursery, Order
@@ -91,7 +93,7 @@ def told(*rules: dict[str, Any], **behaviour: Any) -> Scenario:
 
 
 def write_project(folder: Path, wanted: Iterable[Wanted]) -> Path:
-    """A project that several histories may share, as long as none changes it."""
+    """A project that several histories may share, as long as none changes it. The folder may be a checkout."""
     (folder / "manifests").mkdir(parents=True)
     (folder / "reconciler.yaml").write_text(json.dumps(_PROJECT), encoding="utf-8")
     write_manifests(folder, wanted)
@@ -106,10 +108,26 @@ def write_manifests(project: Path, wanted: Iterable[Wanted]) -> None:
         (project / "manifests" / f"{one.name}.yaml").write_text(one.manifest(), encoding="utf-8")
 
 
-class History:
-    """`folder` is its own and empty, `project` holds the manifests."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where a state lies: what the program is told of that, and a handle of the judge's own. `folder` is None elsewhere."""
 
-    def __init__(self, nursery: Nursery, folder: Path, project: Path, platform_says: Scenario) -> None:
+    state: str
+    store: Callable[[], Store]
+    folder: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def in_folder(folder: Path) -> Home:
+    return Home(state=str(folder), store=lambda: FileStore(folder, ENVIRONMENT), folder=folder)
+
+
+class History:
+    """`folder` is its own and empty, `project` holds the manifests; the state lies in `folder` where no `home` is given."""
+
+    def __init__(
+        self, nursery: Nursery, folder: Path, project: Path, platform_says: Scenario, home: Home | None = None
+    ) -> None:
         self.nursery = nursery
         self.folder = folder
         self.project = project
@@ -117,7 +135,7 @@ class History:
         self.attic = folder / "attic"
         self.attic.mkdir()
         self.simulator = ForkedSimulator(nursery, folder, platform_says)
-        self.store = FileStore(folder / "state", ENVIRONMENT)
+        self.home = home or in_folder(folder / "state")
         self.said: list[Said] = []
         self.environ: dict[str, str] = {}  # beside those that every run has
         self._lineage: str | None = None
@@ -136,10 +154,11 @@ class History:
     ) -> Order:
         environ = {
             "RECONCILER_HOST": self.simulator.origin,
-            "RECONCILER_STATE": str(self.folder / "state"),
+            "RECONCILER_STATE": self.home.state,
             "API_KEY": KEY,
             "PATH": "/nowhere",  # no git: where manifests come from is not what is tested here
             "USER": "ada",
+            **self.home.variables,
             **self.environ,
         }
         return Order(
@@ -152,6 +171,7 @@ class History:
             attic=self.attic,
             gate=gate,
             leaps=leaps,
+            elsewhere=self.home.folder is None,
         )
 
     def run(self, *commands: tuple[str, ...], fault: Fault | None = NO_FAULT) -> Said:
@@ -186,7 +206,7 @@ class History:
     def applied(self) -> Applied | None:
         """What the state says; None when there is none yet."""
         try:
-            stored = FileStore(self.folder / "state", ENVIRONMENT).read()
+            stored = self.home.store().read()
         except StateMissing:
             return None
         return fold(stored.snapshot, stored.records)
@@ -197,7 +217,7 @@ class History:
             simulator=self.simulator,
             said=self.said,
             applied=self.applied,
-            state=self.folder / "state",
+            state=self.home.folder,
             key=KEY,
         )
 
@@ -209,6 +229,12 @@ class History:
             assert self._lineage in {None, evidence.applied.lineage}, "the lineage has changed (P7)"
             self._lineage = evidence.applied.lineage
         return evidence
+
+    def unlock(self) -> tuple[tuple[str, ...], ...]:
+        """The command that breaks a dead process's lease, where a run lock is one and was not given back."""
+        store = self.home.store()
+        lease = store.lease() if isinstance(store, Leased) and store.exists() else None
+        return (("state", "unlock", "-e", ENVIRONMENT, "--id", lease.id),) if lease is not None else ()
 
     def resolve(self, evidence: Evidence) -> tuple[tuple[str, ...], ...]:
         """The commands of a person who looks up in the platform's console what became of the calls in doubt.
@@ -231,7 +257,7 @@ class History:
         """Apply, and resolve what is in doubt, until nothing remains and the plan is empty."""
         for _ in range(runs):
             evidence = self.judge()
-            said = self.run(*self.resolve(evidence), APPLY, PLAN)
+            said = self.run(*self.unlock(), *self.resolve(evidence), APPLY, PLAN)
             assert said.code in {0, 8, 9}, said
             if said.code == 0:
                 evidence = self.judge()

@@ -7,8 +7,11 @@ that change files or talk to the network:
     open (for writing) · pwrite · ftruncate · fsync · fdatasync · replace · unlink · mkdir · connect · post · send · recv
 
 Locks are not: the kernel gives them back, so dying with one is dying before the call that comes next. A failpoint is a number
-and what happens there (`Fault.how`). Everything that is written, synced and sent is also told to the witness, a file that
-outlives the process: by it `judge` knows what was durable when.
+and what happens there (`Fault.how`). Or it is a moment: every entry to a function and every return from one, of Python or C and
+in any thread, is one, so that a process can also die between two calls, while it thinks.
+
+Everything that is written, synced and sent is also told to the witness, a file that outlives the process: by it `judge` knows
+what was durable when. A state elsewhere is written by other processes and libraries; there the store's appends are told.
 """
 
 from __future__ import annotations
@@ -19,16 +22,27 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from reconciler.model.records import Record
+from reconciler.state.format import encode_batch
 from tests.crash.unsynced import Unsynced
 
-How = Literal["kill", "torn", "power", "power-some", "power-image", "term", "stop", "error", "errors"]
+How = Literal["kill", "torn", "power", "power-some", "power-image", "moment", "term", "stop", "error", "errors"]
+
+# The stores whose appends are told as such, by module.
+ELSEWHERE = {
+    "reconciler.state.git": "GitStore",
+    "reconciler.state.objects": "ObjectStore",
+    "reconciler.state.postgres": "PostgresStore",
+}
 
 # What can be refused, and what is fair to say about it.
 FILE_CALLS = frozenset({"open", "pwrite", "ftruncate", "fsync", "fdatasync", "replace", "unlink", "mkdir"})
@@ -49,6 +63,7 @@ class Fault:
     - `torn`: SIGKILL after half of it where it writes or sends, else after it.
     - `power`: as `torn`, and everything unsynced is lost; `power-some`: a part of it, chosen by `seed`.
     - `power-image`: the same before a sync and after half of any other call; what is left is the image of that number.
+    - `moment`: SIGKILL at the `at`th moment instead, or after the counted call that it falls into.
     - `term`: SIGTERM before the call, which is made all the same.
     - `stop`: SIGSTOP before the call; whoever waits sends SIGCONT. It has `slept` that many seconds, by the clock that goes on.
     - `error`: the call fails with `errno`, if it is one of FILE_CALLS; `errors`: all of them from there on.
@@ -78,6 +93,8 @@ class Injector:
         self._fault = fault
         self._count = 0
         self._calls: list[str] = []
+        self._moments = 0
+        self._inside = 0  # counted calls under way
         self._over = False  # dying: what is called now is called plainly
         self._lock = threading.RLock()  # one call at a time, and none any more in a process that dies
         self._write = os.write
@@ -90,14 +107,20 @@ class Injector:
     def slow(self) -> float:
         return self._fault.slow
 
-    def install(self) -> None:
+    def install(self, *, elsewhere: bool = False) -> None:
         """Take the places of the calls. There is no way back; the process is given up in the end."""
         _Files(self).install()
         _Network(self).install()
+        if elsewhere:
+            _Appends(self).install()
+        if self._fault.how == "moment":
+            threading.setprofile(self._moment)
+            sys.setprofile(self._moment)
 
     def finish(self) -> None:
         """The process ends in peace: how often it could have been struck, and where."""
-        self.tell("finished", calls=self._calls)
+        sys.setprofile(None)
+        self.tell("finished", calls=self._calls, moments=self._moments)
 
     def tell(self, event: str, **what: Any) -> None:
         line = json.dumps({"event": event, "at": self._count, "pid": os.getpid(), **what}) + "\n"
@@ -110,12 +133,23 @@ class Injector:
                 return do()
             self._count += 1
             self._calls.append(name)
-            if self._strikes(name):
-                return self._strike(name, do, half)
-            return do()
+            self._inside += 1
+            try:
+                return self._strike(name, do, half) if self._strikes(name) else do()
+            finally:
+                self._inside -= 1
+
+    def _moment(self, *_: object) -> None:
+        """The interpreter calls it. What is done and not told yet is told first."""
+        self._moments += 1
+        if 0 < self._fault.at <= self._moments and not self._inside:
+            self.tell("struck", how=self._fault.how, moment=self._moments)
+            self._die()
 
     def _strikes(self, name: str) -> bool:
         fault = self._fault
+        if fault.how == "moment":
+            return False
         if fault.call is not None:
             return name == fault.call and self._calls.count(name) == fault.at
         if fault.how == "errors":
@@ -177,6 +211,14 @@ class Injector:
         numbers = self._frames.pop(os.fstat(fd).st_ino, None)
         if numbers:
             self.tell("synced", numbers=numbers)
+
+    def appended(self, records: list[dict[str, Any]]) -> None:
+        """By a store elsewhere, which is durable when it says so."""
+        with self._lock:
+            self._inside += 1
+            self.tell("wrote", records=records)
+            self.tell("synced", numbers=[one["seq"] for one in records])
+            self._inside -= 1
 
     def names(self) -> Unsynced | None:
         return None if self._over else self._unsynced
@@ -330,6 +372,29 @@ class _Files:
             self._injector.call("mkdir", do)
 
         return call
+
+
+class _Appends:
+    """The stores elsewhere: what is being appended may be there when the process dies, and what was is."""
+
+    def __init__(self, injector: Injector) -> None:
+        self._injector = injector
+
+    def install(self) -> None:
+        for module, name in ELSEWHERE.items():
+            store = getattr(import_module(module), name)
+            store.append = self._append(store.append)
+
+    def _append(self, real: Any) -> Any:
+        def append(store: Any, seq: int, records: Sequence[Record]) -> int:
+            told = json.loads(encode_batch(seq + 1, records))
+            self._injector.tell("appending", records=told)
+            end = int(real(store, seq, records))
+            if told:
+                self._injector.appended(told)
+            return end
+
+        return append
 
 
 class _Network:

@@ -83,7 +83,8 @@ class Call:
 class Evidence:
     """All that is known. `records` by number as written, `durable` the numbers in the order of their syncs.
 
-    `doubtful` are records that were not synced when the power was cut: they may be there or not.
+    `doubtful` are records that were not synced when the power was cut, or were on their way to a state elsewhere: they may be
+    there or not.
     """
 
     calls: tuple[Call, ...]
@@ -93,7 +94,7 @@ class Evidence:
     applied: Applied | None
     said: tuple[Said, ...]
     lines: tuple[dict[str, Any], ...]
-    state: Path
+    state: Path | None
     key: str
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
@@ -105,7 +106,7 @@ class Evidence:
         simulator: ForkedSimulator,
         said: list[Said],
         applied: Applied | None,
-        state: Path,
+        state: Path | None,
         key: str,
     ) -> Evidence:
         events, doubtful = _events(witness)
@@ -232,7 +233,9 @@ def _no_secret(evidence: Evidence) -> None:
     """P11: the key is in nothing that was said or recorded."""
     for said in evidence.said:
         assert evidence.key not in said.stdout + said.stderr, "the key was printed (P11)"
-    for path in evidence.state.rglob("*"):
+    assert evidence.key not in json.dumps([*evidence.records.values(), *evidence.doubtful]), "the key is recorded (P11)"
+    assert evidence.key not in _state_text(evidence), "the key is in the state (P11)"
+    for path in evidence.state.rglob("*") if evidence.state is not None else ():
         assert not path.is_file() or evidence.key.encode() not in path.read_bytes(), f"the key is in {path} (P11)"
 
 
@@ -282,6 +285,8 @@ def _events(witness: Path) -> tuple[list[dict[str, Any]], tuple[dict[str, Any], 
             unsynced.append(event)
         elif event["event"] == "synced":
             unsynced.clear()
+        elif event["event"] == "appending":
+            doubtful += [one["record"] for one in event["records"]]
         elif event["event"] == "power cut":
             found = [other for other in found if other not in unsynced]
             doubtful += [one["record"] for other in unsynced for one in other["records"]]

@@ -33,7 +33,7 @@ class Order:
 
     What it says goes to `out` with `.out` and `.err`. Without a fault its clock and its system calls are untouched; with one
     (`NO_FAULT` never strikes) they are counted and told to `witness`, and where it `leaps`, its clock leaps over what nobody
-    awaits. It begins when nobody locks the file `gate` any more.
+    awaits. With a state `elsewhere`, what is appended to that is told too. It begins when nobody locks the file `gate` any more.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -45,6 +45,7 @@ class Order:
     attic: Path = Path("/dev/null")
     gate: Path | None = None
     leaps: bool = True
+    elsewhere: bool = False
 
     def told(self) -> dict[str, Any]:
         return {
@@ -57,6 +58,7 @@ class Order:
             "attic": str(self.attic),
             "gate": str(self.gate) if self.gate else "",
             "leaps": self.leaps,
+            "elsewhere": self.elsewhere,
         }
 
 

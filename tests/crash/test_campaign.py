@@ -11,7 +11,7 @@ from tests.crash.evidence import folder_for
 from tests.crash.nursery import Nursery
 
 PARTS = 4
-HISTORIES = 8  # a part; `make torture` plays thousands
+HISTORIES = 11  # a part, of seven runs on average; `make torture` plays thousands
 
 pytestmark = pytest.mark.crash
 

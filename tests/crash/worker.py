@@ -149,7 +149,7 @@ def _settled_in(told: dict[str, Any]) -> Injector | None:
     if told["leaps"]:  # a loop of its own making; the program asks for nothing but `asyncio.run`
         asyncio.run = run_leaping  # type: ignore[assignment]
     injector = Injector(Fault(**told["fault"]), Path(told["witness"]), Path(told["attic"]))
-    injector.install()
+    injector.install(elsewhere=told["elsewhere"])
     return injector
 
 

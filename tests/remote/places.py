@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from reconciler.state.gitremote import GitRemote
 from reconciler.state.objects import ObjectStore
 from reconciler.state.postgres import Database, PostgresStore
 from reconciler.state.store import Store
+from tests.crash.history import Home
 from tests.support.fake_gcs import GcsFake, account_of, gcs_server
 from tests.support.repositories import checkout, clean_environment, clone, git, new_origin
 from tests.support.servers_git import git_server
@@ -63,6 +64,12 @@ class Place:
         """A checkout of a commit, over HTTP and as a forge's runner makes it."""
         return checkout(self.remote, folder, commit, depth)
 
+    def home(self, folder: Path) -> Home:
+        """For random histories; `folder` is the home of those who run them."""
+        folder.mkdir()
+        git_says = {key: value for key, value in clean_environment().items() if key.startswith("GIT_CONFIG")}
+        return Home(state=self.state, store=self.store, variables={**self.variables, **git_says, "HOME": str(folder)})
+
     def store(self) -> Store:
         """A handle of the test's own."""
         match self.name:
@@ -76,25 +83,25 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """The servers behind all places; one set is enough for many. Those of the long form only are not in the suite's."""
+    """The servers behind some places; one set is enough for many."""
 
-    s3: S3Server
-    postgres: PostgresServer
+    s3: S3Server | None = None
+    postgres: PostgresServer | None = None
     azure: AzureServer | None = None
     gcs: GcsFake | None = None
 
 
 @contextlib.contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
-    """All of them; Azure's where azurite can be installed."""
+def servers(folder: Path, names: Collection[str] = LONG_PLACES) -> Iterator[Servers]:
+    """Those behind these places; Azure's where azurite can be installed."""
     with ExitStack() as stack:
-        s3 = stack.enter_context(moto_server())
-        gcs = stack.enter_context(gcs_server(folder))
-        script = azurite_script(AZURITE_FOLDER)
+        s3 = stack.enter_context(moto_server()) if "s3" in names else None
+        gcs = stack.enter_context(gcs_server(folder)) if "gcs" in names else None
+        script = azurite_script(AZURITE_FOLDER) if "azure" in names else None
         azure = stack.enter_context(azurite_server(script)) if isinstance(script, Path) else None
-        postgres = stack.enter_context(postgres_server(folder / "postgres"))
-        variables = {**s3.variables, **gcs.variables, **(azure.variables if azure else {})}
-        stack.enter_context(environment(variables))
+        postgres = stack.enter_context(postgres_server(folder / "postgres")) if "postgres" in names else None
+        variables = [server.variables for server in (s3, gcs, azure) if server is not None]
+        stack.enter_context(environment({name: text for told in variables for name, text in told.items()}))
         yield Servers(s3=s3, postgres=postgres, azure=azure, gcs=gcs)
 
 
@@ -111,6 +118,7 @@ def place(name: str, behind: Servers, folder: Path) -> Iterator[Place]:
                 remote = f"http://127.0.0.1:{proxy.port}/origin.git"
                 git(origin, "config", "remote.origin.url", str(origin))  # for handles of the test's own
             case "s3":
+                assert behind.s3 is not None
                 proxy = stack.enter_context(relay(_address(behind.s3.origin)))
                 variables = {**behind.s3.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"}
                 own = state = f"{behind.s3.new_bucket()}/states"
@@ -125,6 +133,7 @@ def place(name: str, behind: Servers, folder: Path) -> Iterator[Place]:
                 variables = account_of(f"http://127.0.0.1:{proxy.port}", folder / "account.json")
                 own = state = f"gs://bucket-{uuid.uuid4().hex[:12]}/states"
             case _:
+                assert behind.postgres is not None
                 at = folder / "pg" / ".s.PGSQL.5432"
                 at.parent.mkdir()
                 proxy = stack.enter_context(relay(behind.postgres.folder / at.name, at))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.campaign import play
 from tests.crash.nursery import Nursery
 from tests.remote.contention import race
 from tests.remote.order import When, overtaken, two_in_order
@@ -39,6 +40,13 @@ def test_a_runner_dies(name: str, at: int, how: How, nursery: Nursery, behind: S
     with place(name, behind, folder / "place") as where, pipelines(nursery, where, folder / "runs", 2) as estate:
         assert estate.struck(at, how, APPLY)
         estate.converge()
+
+
+@pytest.mark.parametrize(("name", "seed"), [("git", 2), ("s3", 54), ("postgres", 2)])
+def test_random_histories(name: str, seed: int, nursery: Nursery, behind: Servers, folder: Path) -> None:
+    """What tests/crash plays with a state in a folder holds for one elsewhere; `make torture` has --store."""
+    with place(name, behind, folder / "place") as where:
+        play(nursery, folder, seed, looks=False, place=where)
 
 
 def test_two_pipelines_on_one_commit(nursery: Nursery, behind: Servers, folder: Path) -> None:
