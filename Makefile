@@ -50,7 +50,7 @@ schemas: $(STAMP) ## write the generated files: schemas and references
 	$(BIN)/python -m tools.generate
 
 soak: $(STAMP) ## the loop for hours: storms, checkouts, kills, 2,000 passes over 500 deployments
-	SOAK=1 $(BIN)/python -m pytest -q -s tests/properties/test_loop_soak.py tests/service/test_watch_files.py tests/service/test_watch_kills.py
+	SOAK=1 $(BIN)/python -m pytest -q -s tests/properties/test_loop_soak.py tests/service/test_watch_files.py tests/service/test_watch_saves.py tests/service/test_watch_kills.py
 
 bench: $(STAMP) ## speed and memory, as ratios beside something in the same run
 	$(BIN)/python tests/bench/run.py
