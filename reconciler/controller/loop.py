@@ -278,6 +278,7 @@ class Worker:
             return refused  # that the state cannot be read either is told once there is something to do
         if not jobs or self._means.dry_run:
             return refused
+        self._show(held_up=refused.detail)
         report, _ = await self._carry_out(
             lambda platform, journal, context: follow_only(jobs, platform, journal, context=context),
             reading,
@@ -375,9 +376,10 @@ class Worker:
         newer = self._offered
         if self._retired:
             return True
-        if newer is None or newer.checked is None or self._means.once:
+        if newer is None or self._means.once:
             return False
-        return only_follows or essence(newer, self.name) != essence(reading, self.name)
+        is_other = newer.checked is not None and essence(newer, self.name) != essence(reading, self.name)
+        return only_follows or is_other
 
     def _show_progress(self, reading: Reading, noted: _Noted) -> None:
         """What the run has come to so far, not more often than people look."""

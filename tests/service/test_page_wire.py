@@ -52,6 +52,9 @@ def test_probes_say_why_not() -> None:
         assert answer.text.startswith(
             "sandbox: no pass has succeeded yet; the last one: refused: The state of sandbox belongs"
         )
+        board.publish(replace(board.views["sandbox"], last=None, held_up="Git is at work."))
+        answer = await client.get("/readyz")
+        assert answer.text == "sandbox: no pass has succeeded yet; none has ended: Git is at work.\n"
         board.publish(replace(board.views["sandbox"], last_success_at=boards.NOW))
         assert (await client.get("/readyz")).status_code == 200
 

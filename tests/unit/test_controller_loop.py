@@ -442,6 +442,10 @@ def test_what_keeps_files_from_being_read_is_told_and_passes() -> None:
         watched.at_rest.clear()
         watched.write("m001", 0)
         watched.ask()
+        await watched.until(lambda: watched.view.held_up is not None)
+        outcome = watched.last("m000").outcome
+        assert isinstance(outcome, Accepted)
+        assert outcome.status != "SUCCESS"  # it is told while the job runs
         await watched.until(lambda: watched.done[-1].end is PassEnd.REFUSED)
         assert watched.view.held_up == watched.done[-1].detail == "Git is at work. Remove the lock."
         assert watched.done[-1].cause == "the files are not at rest"

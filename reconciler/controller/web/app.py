@@ -301,10 +301,9 @@ def _packed(request: Request, page: Rendered, content_type: str) -> Response:
 
 
 def _last_end(view: View, *, whole: bool) -> str:
-    if view.last is None:
-        return "none has ended."
-    why = f": {safe(view.last.detail)}" if whole and view.last.detail else "."
-    return f"the last one: {view.last.end}{why}"
+    detail = view.held_up if view.last is None else view.last.detail
+    why = f": {safe(detail)}" if whole and detail else "."
+    return f"none has ended{why}" if view.last is None else f"the last one: {view.last.end}{why}"
 
 
 def _verdict(verdict: Verdict) -> Response:
