@@ -19,10 +19,13 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 50
 MAX_NODES = 20_000  # a document, aliases and merge keys written out; a long text counts as one for every 64 characters
 MAX_FILE_NODES = 150_000  # a file of 1 MiB filled with manifests has 90,000
+A_DOCUMENT = 10  # nodes that the beginning of a document counts as, in the file: empty ones take time too
 
 # Below this many brackets and this many columns the text nests at most three times as deep: block collections open at most
 # two levels a column (a sequence may stand at its mapping's own indent), flow collections one a bracket.
 _HARMLESS = 250
+# Kinds of events that are nodes, and how many levels deeper what follows stands.
+_NODES = {yaml.ScalarEvent: 0, yaml.AliasEvent: 0, yaml.SequenceStartEvent: 1, yaml.MappingStartEvent: 1}
 _BREAK = re.compile(rb"\r\n?|\n|\xc2\x85|\xe2\x80[\xa8\xa9]")  # libyaml's line breaks
 _TAG_DIRECTIVE = re.compile(rb"(?:\A|[\r\n]|\xc2\x85|\xe2\x80[\xa8\xa9])(%TAG)")
 
@@ -84,15 +87,15 @@ def _measure(data: bytes, file: str) -> Diagnostic | None:
     depth = nodes = total = 0
     try:
         parser = Parser(data)
-        while parser.check_event():
-            event = parser.get_event()
-            if isinstance(event, yaml.DocumentStartEvent):
-                nodes = 0
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            elif isinstance(event, yaml.NodeEvent):
-                nodes, total = nodes + 1, total + 1
-                depth += isinstance(event, yaml.CollectionStartEvent)
+        while (event := parser.get_event()) is not None:
+            deeper = _NODES.get(type(event))
+            if deeper is None:
+                if isinstance(event, yaml.DocumentStartEvent):
+                    nodes, total = 0, total + A_DOCUMENT
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    depth -= 1
+            else:
+                nodes, total, depth = nodes + 1, total + 1, depth + deeper
                 if depth > MAX_DEPTH:
                     return too_deep(_position(file, event))
                 if nodes > MAX_NODES:

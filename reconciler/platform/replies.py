@@ -29,9 +29,9 @@ KEPT_HEADERS = frozenset(
     | {"x-request-id", "x-correlation-id", "request-id", "traceparent"}
 )
 
-# A string as JSON spells it, closed or not, or one bracket. The closing quote is optional so that an open string is one
-# match to the end of the text: retrying at every quote inside it would take quadratic time.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# The next bracket outside of strings, or the end. A string is as JSON spells it, closed or not: an open one reaches to the end
+# of the text, because looking again behind every quote inside it would take quadratic time.
+_BRACKET = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"?)*+([\[\]{}]|\Z)', re.DOTALL)
 _QUOTED_ID = re.compile(r'"(ds-[A-Za-z0-9._-]{1,125})"')
 # An id at the very end of a cut reply may itself be cut: only one of the full documented length counts.
 _ID_AT_END = re.compile(r'"(ds-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\Z')
@@ -113,15 +113,19 @@ def _refuse_constant(word: str) -> Any:
 
 
 def _measure(text: str) -> tuple[int, int]:
-    """The deepest nesting of brackets outside strings, and how many open, for texts whose brackets need not match."""
+    """The deepest nesting of brackets outside strings, and how many open, for texts whose brackets need not match; no further
+    than to the first that is too many.
+    """
     deepest = depth = opened = 0
-    for found in _TOKEN.finditer(text):
-        piece = found[0]
-        if piece in "[{":
-            depth, opened = depth + 1, opened + 1
-            deepest = max(deepest, depth)
-        elif piece in "]}":
-            depth -= 1
+    for found in _BRACKET.finditer(text):
+        match found[1]:
+            case "[" | "{":
+                depth, opened = depth + 1, opened + 1
+                deepest = max(deepest, depth)
+                if depth > MAX_DEPTH or opened > MAX_COLLECTIONS:
+                    break
+            case "]" | "}":
+                depth -= 1
     return deepest, opened
 
 

@@ -30,6 +30,7 @@ CONTINUATION_ROOM = 64  # bytes kept free for the last frame
 
 _FRAME = re.compile(rb"([1-9][0-9]{0,8}) ([0-9a-f]{8}) ")
 _FRAME_AFTER = re.compile(rb"(?<=[\n\0])[1-9][0-9]{0,8} [0-9a-f]{8} ")
+_NO_PAYLOAD = re.compile(rb"[\n\0]")
 _HOLE = re.compile(rb"\0+(?=[^\0])")
 _SECTOR = 512  # bytes; the smallest there are
 _NAME = re.compile(r"\A([0-9]{20})\.log\Z")
@@ -166,12 +167,11 @@ def _frame_at(data: bytes, position: int, base: int, *, lenient: bool = False) -
     if head is None:
         return None
     end = head.end() + int(head[1])
+    # Looked at before the sum is reckoned: a file full of heads would otherwise be summed from each of them.
+    if end > len(data) or (not lenient and data[end : end + 1] != b"\n") or _NO_PAYLOAD.search(data, head.end(), end):
+        return None
     payload = data[head.end() : end]
-    if (
-        (not lenient and data[end : end + 1] != b"\n")
-        or len(payload) != int(head[1])
-        or zlib.crc32(payload) != int(head[2], 16)
-    ):
+    if zlib.crc32(payload) != int(head[2], 16):
         return None
     return Frame(payload=payload, start=base + position, end=base + end + 1)
 

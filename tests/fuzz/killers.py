@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 
+from reconciler.state.segments import encode_frame
 from tests.fuzz.seeds import LAYERED, PLAIN, REPLY, segment, snapshot
 from tests.support.hostile import HOSTILE, MIB
 
@@ -23,6 +24,8 @@ def _bomb(mebibytes: int) -> bytes:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     return b"".join([*(packer.compress(bytes(MIB)) for _ in range(mebibytes)), packer.flush()])
 
+
+_OBJECTS = b"[" + b"{}," * 80_000 + b"{}]"
 
 # JSON that hurts, whole or inside a document.
 _JSON = {
@@ -83,8 +86,19 @@ _STATES = {
     "20,000 entries that are none": lambda: snapshot().replace(
         b'"entries": {', b'"entries": {' + _members(b"{}", 20_000)
     ),
-    "40,000 attempts that are none": lambda: snapshot().replace(b'"attempts": [', b'"attempts": [' + b"{}," * 40_000),
+    "40,000 attempts that are none": lambda: snapshot().replace(
+        b'"attempts": [', b'"attempts": [' + b"{}," * 40_000, 1
+    ),
+    "80,000 objects in place of a number": lambda: _in_snapshot(_OBJECTS),
+    "80,000 objects, and no field that there must be": lambda: snapshot().replace(
+        b'"attempts": [', b'"attempts": [{"x": ' + _OBJECTS + b"},", 1
+    ),
+    "50,000 fields that there are not": lambda: snapshot().replace(
+        b'"entries": {', _members(b"1", 50_000) + b'"entries": {', 1
+    ),
     "60,000 heads of frames": lambda: segment().rstrip(b"\0") + b"999999 00000000 " * 60_000,
+    "40,000 heads of frames, each with an end": lambda: segment().rstrip(b"\0") + b"\n340000 00000000 " * 40_000,
+    "60,000 frames of nothing": lambda: segment().rstrip(b"\0") + encode_frame(b"[]") * 60_000,
     "holes": lambda: segment().rstrip(b"\0") + b"\0x" * 250_000,
 }
 _WEBHOOK = {

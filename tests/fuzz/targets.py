@@ -123,15 +123,17 @@ def _log(data: bytes) -> None:
     except StateCorrupt:
         read = ()
     assert list(read) == whole[: len(read)]
+    for head in (data, *(frame.payload for frame in whole[:1])):
+        with suppress(StateCorrupt, StateTooNew):
+            decode_header(head, where=WHERE)
     for payload in (data, *(frame.payload for frame in whole)):
         is_continuation(payload)
-        with suppress(StateCorrupt, StateTooNew):
-            decode_header(payload, where=WHERE)
         try:
             records = decode_batch(payload, where=WHERE)
         except StateCorrupt:
             continue
-        fold(Applied(environment="production", lineage="l", binding=BINDING), [one.record for one in records])
+        if records:
+            fold(Applied(environment="production", lineage="l", binding=BINDING), [one.record for one in records])
 
 
 def plan(data: bytes) -> None:
