@@ -22,15 +22,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fuzz.limits import MEMORY, SECONDS, held
+
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 2.0  # of processor time, for one input
-MEMORY = 256  # MiB, for the process with everything in it
 _ROOM = 1024**3  # bytes of addresses: far beyond MEMORY, and what a runaway meets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """`failures` are texts that begin with the number; `slowest` is processor seconds and the number."""
+    """`failures` are texts that begin with the number; `slowest` is processor seconds and the number.
+
+    `peak` is of the whole process, with everything in it.
+    """
 
     tally: Counter[str]
     failures: tuple[str, ...]
@@ -107,10 +110,8 @@ def main() -> None:
 
 def _peak() -> float:
     """The most memory that this process ever held, in MiB. What getrusage says includes the parent before the exec."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+    if Path("/proc/self/status").exists():
+        return held("VmHWM")
     divisor = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / divisor
 
