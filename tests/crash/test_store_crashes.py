@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -174,24 +174,54 @@ def test_killed_again_during_recovery(worker: Worker, folder: Path) -> None:
     assert call > 15
 
 
-def test_killed_during_repair(worker: Worker, folder: Path) -> None:
+def damage_the_snapshot(folder: Path) -> bytes:
+    """Gives what lies in its place; a generation and the log say the same."""
+    (folder / "production" / "state.json").write_bytes(b"nonsense")
+    return b"nonsense"
+
+
+def damage_the_log(folder: Path) -> bytes:
+    """Two records more, of which the first rots; gives the segment. What it held is lost, and the one after it can be read."""
+    store = FileStore(folder, "production")
+    seq = store.read().seq
+    for number in (8, 9):
+        seq = store.append(seq, [note(number)])
+    log = max((folder / "production" / "log").glob("0*"))
+    data = log.read_bytes().replace(b"cm-8", b"cm-0")
+    log.write_bytes(data)
+    return data
+
+
+# What is damaged, the entries that can be read all the same, and whether anything is lost, so that nothing is sent by itself.
+DAMAGES = [(damage_the_snapshot, STORIES, False), (damage_the_log, {*STORIES, "cm-9"}, True)]
+
+
+@pytest.mark.parametrize(("damage", "readable", "lost"), DAMAGES)
+def test_killed_during_repair(
+    damage: Callable[[Path], bytes], readable: set[str], lost: bool, worker: Worker, folder: Path
+) -> None:
     """Killed before each system call of a repair, a second repair ends well and everything readable is there."""
     call = 0
     ended = -1
     worker.run("story", folder / "damaged")
-    (folder / "damaged" / "production" / "state.json").write_bytes(b"nonsense")
+    damaged = damage(folder / "damaged")
     while ended != 0:
         call += 1
         there = folder / str(call)
         shutil.copytree(folder / "damaged", there)
         _, ended = worker.run("mend", there, die_at=call)
         assert worker.run("mend", there)[1] == 0
-        assert entries(there) == STORIES
-        assert (there / "production" / "state.json.damaged-1").read_bytes() == b"nonsense"
-        stored = FileStore(there, "production").read()
-        assert stored.snapshot.suspension is None
+        check_repaired(there, readable, damaged, lost=lost)
         shutil.rmtree(there)
     assert call > 10
+
+
+def check_repaired(folder: Path, readable: set[str], damaged: bytes, *, lost: bool) -> None:
+    """What could be read is there, and so are the damaged bytes; where something is lost, a person is waited for."""
+    assert entries(folder) == readable
+    assert damaged in [path.read_bytes() for path in (folder / "production").rglob("*.damaged-*")]
+    stored = FileStore(folder, "production").read()
+    assert (fold(stored.snapshot, stored.records).suspension is not None) == lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,16 +293,19 @@ def test_power_cut_during_recovery(worker: Worker, folder: Path) -> None:
         assert inspect(image.folder, "production").healthy, image
 
 
-def test_power_cut_during_repair(worker: Worker, folder: Path) -> None:
+@pytest.mark.parametrize(("damage", "readable", "lost"), DAMAGES)
+def test_power_cut_during_repair(
+    damage: Callable[[Path], bytes], readable: set[str], lost: bool, worker: Worker, folder: Path
+) -> None:
     """Whatever the power leaves of a repair, a second one ends well, and what could be read and what was damaged is there."""
     worker.run("story", folder / "damaged")
-    (folder / "damaged" / "production" / "state.json").write_bytes(b"nonsense")
+    damaged = damage(folder / "damaged")
     for image in images(worker, "mend", folder, folder / "damaged"):
         assert worker.run("mend", image.folder)[1] == 0, image
-        assert entries(image.folder) == STORIES, image
-        assert FileStore(image.folder, "production").read().snapshot.suspension is None, image
-        kept = [path.read_bytes() for path in (image.folder / "production").glob("state.json.damaged-*")]
-        assert b"nonsense" in kept, image
+        try:
+            check_repaired(image.folder, readable, damaged, lost=lost)
+        except AssertionError as error:
+            raise AssertionError(f"{image}: {error}") from error
 
 
 def test_killed_at_any_moment(worker: Worker, tmp_path: Path) -> None:

@@ -102,6 +102,15 @@ def test_the_log_can_be_read_by_eye(at: Path) -> None:
     assert [[one["record"]["type"] for one in batch] for batch in values[1:]] == [["ATTEMPT"], ["RAW", "STATUS"]]
 
 
+def test_a_state_is_made_over_the_remains_of_one(folder: Path) -> None:
+    """Whoever was killed while taking a state over, before there was a snapshot, may take over another one."""
+    FileStore(folder, "production").create(replace(empty(), seq=5))
+    (folder / "production" / "state.json").unlink()
+    store = FileStore(folder, "production")
+    store.create(replace(empty(), seq=3))
+    assert (store.append(3, [note(4)]), store.read().seq) == (4, 4)
+
+
 def test_generations_are_kept(at: Path) -> None:
     """The last three snapshots stay beside the present one, and the log reaches back to the one before it."""
     store = opened(at)
