@@ -92,10 +92,13 @@ def told(*rules: dict[str, Any], **behaviour: Any) -> Scenario:
     return scenario(*rules, **{"keys": {KEY: None}, "job_seconds": 0, **behaviour})
 
 
-def write_project(folder: Path, wanted: Iterable[Wanted]) -> Path:
-    """A project that several histories may share, as long as none changes it. The folder may be a checkout."""
+def write_project(folder: Path, wanted: Iterable[Wanted], **more: Any) -> Path:
+    """A project that several histories may share, as long as none changes it. The folder may be a checkout.
+
+    `more` are fields of the project file.
+    """
     (folder / "manifests").mkdir(parents=True)
-    (folder / "reconciler.yaml").write_text(json.dumps(_PROJECT), encoding="utf-8")
+    (folder / "reconciler.yaml").write_text(json.dumps({**_PROJECT, **more}), encoding="utf-8")
     write_manifests(folder, wanted)
     return folder
 

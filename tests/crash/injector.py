@@ -51,7 +51,8 @@ SYNCS = frozenset({"fsync", "fdatasync"})
 BROKEN = 70  # the exit code of a worker whose injector has a mistake
 
 _FRAME = re.compile(rb"[1-9][0-9]{0,8} [0-9a-f]{8} (\[.*\])\n", re.DOTALL)
-_HEAD = re.compile(rb"(POST) (\S+) HTTP/1\.1\r\n")
+MESSAGES = "/messages"  # where histories have their notifications sent: no call of the platform
+_HEAD = re.compile(rb"(POST) (?!%s )(\S+) HTTP/1\.1\r\n" % MESSAGES.encode())
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 
 

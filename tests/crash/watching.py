@@ -2,6 +2,9 @@
 
 Time is the real one here, as the loop needs it, and nothing waits for it: a change follows when a pass is over, and a death
 comes at the nth system call that matters. Everything is chosen by a seed; how many passes see a change is the machine's.
+
+The platform quotes the API key in its replies, spelled in twelve ways, and what the loop serves and sends is looked through
+for it: page, API, metrics, probes and answers to webhooks after each pass, notifications, log, and every file in the end.
 """
 
 from __future__ import annotations
@@ -9,23 +12,51 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import signal
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from tests.crash.campaign import check_end, check_reasons
-from tests.crash.history import PLAN, History, Wanted, told, write_project
-from tests.crash.injector import NO_FAULT, Fault, How
+from tests.crash.history import KEY, PLAN, History, Wanted, told, write_project
+from tests.crash.injector import MESSAGES, NO_FAULT, Fault, How
 from tests.crash.judge import KILLED
 from tests.crash.nursery import Nursery
 from tests.crash.tally import Counts
+from tests.security.canary import check_the_look, echoing, look_through
+from tests.security.spellings import found_in
+from tests.support.loopback import answering, loopback_server, reply_bytes
 
 KINDS: tuple[How, ...] = ("kill", "kill", "torn", "power", "power-some", "term", "term")
-WATCH = ("--log-format", "json", "watch", "--init-state", "--settle", "0.05", "--listen", "none")
+LOG = ("--log-format", "json", "--log-level", "debug")
+WATCH = (*LOG, "watch", "--init-state", "--settle", "0.05", "--listen", "127.0.0.1:0")
+CHANNEL = {"name": "ops", "type": "webhook", "url": {"env": "MESSAGES_URL"}}
+PAGES = (
+    "/",
+    "/?show=problems",
+    "/d/production/m00",
+    "/d/production/m05",
+    "/api/v1/status",
+    "/metrics",
+    "/readyz",
+    "/webhook",
+)
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# In the beginning some calls end in doubt, and the platform's words are shown until a person has looked.
+MISFORTUNES: tuple[dict[str, Any], ...] = (
+    {"match": {"model": "cm-m0[0-2]", "nth": 1}, "answer": {"status": 503, "message": "no", "accepted": True}},
+    {"match": {"model": "cm-m0[3-5]", "nth": 1}, "reply": {"idKey": "none"}},
+)
+SLOW = {"match": {"model": "cm-m*", "operation": "deploy", "nth": 2}, "delay": 0.02}
+ANY = {"match": {"model": "cm-m*"}}
 NAMES = 30
 CHANGES = 2  # of one deployment: with its first deploy, what the loop allows itself in an hour
 PATIENCE = 120.0  # seconds without a word from a watch, after which it is called hung
@@ -43,6 +74,9 @@ class Tally(Counts):
     resolved: int = 0
     calls: int = 0
     jobs: int = 0
+    visits: int = 0
+    messages: int = 0
+    quoted: int = 0  # visits that were shown what the platform says, without the key
 
 
 @dataclass(slots=True)
@@ -63,18 +97,29 @@ def play(nursery: Nursery, folder: Path, seed: int, passes: int) -> Tally:
     chance = random.Random(seed)
     wanted = {name: Wanted(name=name) for name in (f"m{number:02}" for number in range(NAMES))}
     story = _Story(chance=chance, project=folder / "project", wanted=wanted)
-    write_project(story.project, wanted.values())
+    write_project(story.project, wanted.values(), notifications=[CHANNEL])
     story.reasons.update(one.model for one in wanted.values())
-    slow = {"match": {"model": "cm-m*", "operation": "deploy", "nth": 2}, "delay": 0.02}
-    history = History(nursery, folder, story.project, told(slow))
+    history = History(nursery, folder, story.project, echoing(told(*MISFORTUNES, SLOW, ANY), KEY))
     try:
-        while story.tally.passes < passes and _free(story):
-            _live(history, story, _death(chance))
-            _look(history, story)
-        _settle(history, story)
+        with loopback_server(answering(reply_bytes(b""))) as receiver:
+            history.environ["MESSAGES_URL"] = receiver.origin + MESSAGES
+            while story.tally.passes < passes and _free(story):
+                _live(history, story, _death(chance))
+                _look(history, story)
+            _settle(history, story)
+        _look_for_the_key(history, story, receiver.received)
         return story.tally
     finally:
         history.close()
+
+
+def _look_for_the_key(history: History, story: _Story, messages: list[bytes]) -> None:
+    """P11, over all that was sent to people and all that is left."""
+    story.tally.messages = len(messages)
+    for message in messages:
+        assert found_in(message, KEY) == [], "the key is in a notification (P11)"
+    check_the_look(history.folder, KEY)
+    look_through(history.folder, KEY)
 
 
 def _death(chance: random.Random) -> Fault:
@@ -86,9 +131,13 @@ def _live(history: History, story: _Story, fault: Fault) -> None:
     """One watch until it dies. While it lives, a change follows each pass, and in the end SIGTERM."""
     rounds = story.chance.randint(1, 8)
     with _heard(history, fault) as (pid, lines):
+        address = None
         for line in lines:
+            address = _address_in(line) or address
             if '"event": "pass"' not in line:
                 continue
+            if address is not None:
+                _visit(address, story.tally)
             story.tally.passes += 1
             if rounds and _free(story):
                 rounds -= 1
@@ -98,6 +147,28 @@ def _live(history: History, story: _Story, fault: Fault) -> None:
     code = history.said[-1].code
     story.tally.killed += code == KILLED
     story.tally.terminated += code == 0
+
+
+def _address_in(line: str) -> str | None:
+    found = re.search(r"the page is at (http://[^/ \"]+)", line)
+    return found[1] if found else None
+
+
+def _visit(address: str, tally: Tally) -> None:
+    """Somebody looks at everything that is served, and a forged webhook arrives. It may die meanwhile."""
+    for path in PAGES:
+        data = b"{}" if path == "/webhook" else None
+        try:
+            with OPENER.open(urllib.request.Request(address + path, data=data), timeout=PATIENCE) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                text = str(error.headers).encode() + error.read()
+        except (OSError, HTTPException):
+            continue
+        assert found_in(text, KEY) == [], f"the key is in {path} (P11)"
+        tally.visits += 1
+        tally.quoted += b"[redacted]" in text
 
 
 @contextmanager

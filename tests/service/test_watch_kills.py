@@ -27,3 +27,5 @@ def test_killed_at_random(nursery: Nursery, scratch: Path) -> None:  # noqa: F81
     assert tally.passes >= HISTORIES * PASSES // 2
     assert tally.killed
     assert tally.terminated
+    assert tally.messages
+    assert tally.quoted, "nobody was shown what the platform says"
