@@ -159,16 +159,22 @@ def _visit(address: str, tally: Tally) -> None:
     for path in PAGES:
         data = b"{}" if path == "/webhook" else None
         try:
-            with OPENER.open(urllib.request.Request(address + path, data=data), timeout=PATIENCE) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                text = str(error.headers).encode() + error.read()
+            text = _read(urllib.request.Request(address + path, data=data))
         except (OSError, HTTPException):
             continue
         assert found_in(text, KEY) == [], f"the key is in {path} (P11)"
         tally.visits += 1
         tally.quoted += b"[redacted]" in text
+
+
+def _read(request: urllib.request.Request) -> bytes:
+    """What is answered, with the headers, whatever the status."""
+    try:
+        answer = OPENER.open(request, timeout=PATIENCE)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        return str(answer.headers).encode() + bytes(answer.read())
 
 
 @contextmanager
