@@ -19,7 +19,7 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 50
 MAX_NODES = 20_000  # a document, aliases and merge keys written out; a long text counts as one for every 64 characters
 MAX_FILE_NODES = 150_000  # a file of 1 MiB filled with manifests has 90,000
-A_DOCUMENT = 10  # nodes that the beginning of a document counts as, in the file: empty ones take time too
+A_DOCUMENT = 2  # nodes that a document counts as beside its own, in the file: empty ones take time too
 
 # Below this many brackets and this many columns the text nests at most three times as deep: block collections open at most
 # two levels a column (a sequence may stand at its mapping's own indent), flow collections one a bracket.

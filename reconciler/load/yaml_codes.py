@@ -6,7 +6,7 @@ YAML_CODES: dict[str, tuple[str, str, str]] = {
     "RC203": ("nested too deeply", "A document may be nested 50 levels deep.", "Flatten it; no manifest needs this."),
     "RC204": (
         "too many nodes",
-        "A document may hold 20,000 nodes with aliases, a file 150,000; 64 characters of text count as one, a document as ten.",
+        "A document may hold 20,000 nodes with aliases, a file 150,000; 64 characters of text count as one, a document as two.",
         "Use fewer aliases, or write out what they stand for.",
     ),
     "RC205": ("not YAML", "The text breaks the grammar of YAML.", "Look at the place and just before it."),

@@ -6,7 +6,7 @@ Over all environments at once, because two of them may be on one host.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from reconciler.model.resource import Resource
 from reconciler.resolve.layers import Steps
 
 SHOWN_IN_CIRCLE = 8
+MOST_HINTS = 20  # unknown names that are compared with all others; thousands in one file took minutes
 
 # (resource, path in its spec) -> (place, path as a diagnostic shows it)
 Find = Callable[[Resource, Steps], tuple[Position | None, str]]
@@ -100,6 +101,10 @@ def _models_twice(resources: Iterable[Resource], hosts: Mapping[str, str], find:
 def _unknown(
     dependants: Iterable[Resource], by_address: Mapping[str, Resource], scope: Scope, find: Find
 ) -> Iterator[Found]:
+    homes: dict[str, list[str]] = {}
+    for resource in by_address.values():
+        homes.setdefault(resource.name, []).append(resource.environment)
+    hints = MOST_HINTS
     for resource in dependants:
         environment = resource.environment
         for name in resource.rollout.depends_on:
@@ -108,16 +113,21 @@ def _unknown(
             if environment in scope.unreadable:  # it may stand in what cannot be read, which is said already
                 yield Found(diagnostic=None, broken=(resource,))
                 continue
-            yield Found(diagnostic=_unknown_name(resource, name, by_address, find), broken=(resource,))
+            hints -= 1
+            yield Found(diagnostic=_unknown_name(resource, name, homes, find, hint=hints >= 0), broken=(resource,))
 
 
-def _unknown_name(resource: Resource, name: str, by_address: Mapping[str, Resource], find: Find) -> Diagnostic:
+def _unknown_name(
+    resource: Resource, name: str, homes: Mapping[str, Sequence[str]], find: Find, *, hint: bool
+) -> Diagnostic:
     from difflib import get_close_matches
 
     place, path = find(resource, ("rollout", "dependsOn"))
-    names = [r.name for r in by_address.values() if r.environment == resource.environment and r is not resource]
+    names = (
+        [other for other, at in homes.items() if resource.environment in at and other != resource.name] if hint else []
+    )
     close = get_close_matches(name, names, n=1)
-    elsewhere = sorted(r.environment for r in by_address.values() if r.name == name)
+    elsewhere = sorted(homes.get(name, ()))
     return Diagnostic(
         code="RC406",
         message=f"there is no {name}" + (f"; it is in {', '.join(elsewhere)}" if elsewhere else ""),

@@ -25,6 +25,10 @@ def _bomb(mebibytes: int) -> bytes:
     return b"".join([*(packer.compress(bytes(MIB)) for _ in range(mebibytes)), packer.flush()])
 
 
+_SMALL = (
+    b"apiVersion: reconciler/v1\nkind: ModelDeployment\nmetadata: {name: c%d}\n"
+    b"spec: {modelId: cm-%d, modelType: fineTune, environments: {staging: {}}, rollout: {dependsOn: [%b]}}\n"
+)
 _OBJECTS = b"[" + b"{}," * 80_000 + b"{}]"
 
 # JSON that hurts, whole or inside a document.
@@ -73,6 +77,9 @@ _MANIFESTS = {
     "5,000 environments": PLAIN.replace(b"{staging: {},", b"{" + b"".join(b"e%d: {}, " % n for n in range(5_000))),
     "300 manifests": b"\n---\n".join(
         PLAIN.replace(b"chat", b"c%d" % n).replace(b"cm-2", b"cm-%d-" % n) for n in range(300)
+    ),
+    "6,000 dependencies that there are not": b"\n---\n".join(
+        _SMALL % (n, n, b",".join(b"x%d" % at for at in range(6_000)) if n == 0 else b"") for n in range(500)
     ),
     "400 manifests of one name": b"\n---\n".join([PLAIN] * 400),
     "in UTF-16": PLAIN.decode().encode("utf-16"),
