@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,7 @@ class WatchedFolder:
         return pipeline.check(wiring.take_snapshot(self.opened), self.opened.project, self.memo)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class WatchedBranch:
     """`path` is the project's folder in the repository; the project file is the operator's, never the branch's."""
 
@@ -117,13 +118,22 @@ def _opened(settings: Settings) -> Opened:
 
 
 def watched_branch(opened: Opened, environ: Mapping[str, str], url: str, ref: str, path: str) -> WatchedBranch:
-    """With a cache that the next start finds again, where there is a place for one. `environ` is git's."""
+    """With a cache that the next start finds again, where there is a place for one; else it goes with the program. `environ` is
+    git's.
+    """
     settings = opened.settings
-    remote = Remote(url=url, ref=ref, cache=_cache(settings, url), environ=environ)
-    return WatchedBranch(settings=settings, opened=opened, remote=remote, path=path)
+    cache, passing = _cache(settings, url), None
+    if cache is None:
+        passing = tempfile.TemporaryDirectory(prefix="reconciler-git-", ignore_cleanup_errors=True)
+        cache = Path(passing.name)
+    remote = Remote(url=url, ref=ref, cache=cache, environ=environ)
+    watched = WatchedBranch(settings=settings, opened=opened, remote=remote, path=path)
+    if passing is not None:
+        weakref.finalize(watched, passing.cleanup)
+    return watched
 
 
-def _cache(settings: Settings, url: str) -> Path:
+def _cache(settings: Settings, url: str) -> Path | None:
     environ = settings.environ
     home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else None)
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -133,7 +143,7 @@ def _cache(settings: Settings, url: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if os.access(folder, os.W_OK):
                 return folder
-    return Path(tempfile.mkdtemp(prefix="reconciler-git-"))
+    return None
 
 
 def with_log_level(settings: Settings, said: str | None) -> Settings:

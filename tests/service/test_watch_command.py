@@ -206,5 +206,11 @@ def test_branch_that_cannot_be_fetched(project: ProjectFolder, platform: Simulat
     ).ended(3)
     assert "cannot be fetched" in shown.err
     assert not platform.lines
+    (tmp_path / "temporary").mkdir()
+    environ = {"HOME": "", "TMPDIR": str(tmp_path / "temporary")}
+    project.process("watch", "--once", "--git", str(tmp_path / "nowhere"), "--project", file, *QUICK, **environ).ended(
+        3
+    )
+    assert not list((tmp_path / "temporary").iterdir()), "the clone is left behind where there is no place to keep it"
     project.process("watch", "--once", "--git", "ext::sh -c true", "--project", file).ended(64)
     project.process("watch", "--once", "--git", str(tmp_path)).ended(64)  # without the operator's project file
