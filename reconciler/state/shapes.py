@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
-from functools import cache, partial
+from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaSerializer, SchemaValidator, ValidationError
 
-EXPLAINED = 32 * 1024  # bytes; in what is larger only the name of the field is said
+EXPLAINED = 32 * 1024  # bytes; of what is larger no place is said
 _PLAIN = {str: "str", int: "int", float: "float", bool: "bool"}
 
 
@@ -49,16 +49,18 @@ class Shape:
             return self.write.to_json(_without_surrogates(value), by_alias=True, indent=indent)
 
     def load(self, data: bytes) -> Any:
-        """The value in the JSON. Raises ValueError that names the place of the first mistake, and not what is there."""
+        """The value in the JSON. Raises ValueError that names the place of the first mistake, where the whole is small, and not
+        what is there.
+        """
         from pydantic_core import ValidationError
 
         try:
             return self.read.validate_json(data)
         except ValidationError as error:  # no JSON
             raise ValueError(_first_of(error)) from None
-        except _Refused as refused:
+        except _Refused:
             if len(data) > EXPLAINED:
-                raise ValueError(f"{refused} is missing or not what it should be") from None
+                raise ValueError("a field is missing, unknown or not what it should be") from None
         try:
             return self.explain.validate_json(data)
         except ValidationError as error:
@@ -77,7 +79,7 @@ def shape_of(type_: Any) -> Shape:
     from pydantic_core import SchemaSerializer, SchemaValidator
 
     schema = _schema_of(type_)
-    read = SchemaValidator(_refusing("it", _hasty(schema)))
+    read = SchemaValidator(_refusing(_hasty(schema)))
     return Shape(read=read, explain=SchemaValidator(schema), write=SchemaSerializer(schema))
 
 
@@ -89,18 +91,18 @@ def _hasty(part: Any) -> Any:
         return part
     part = {key: _hasty(value) for key, value in part.items()}
     if part.get("type") == "dataclass-field":
-        part["schema"] = _refusing(part["validation_alias"], part["schema"])
+        part["schema"] = _refusing(part["schema"])
     return part
 
 
-def _refusing(name: str, schema: CoreSchema) -> CoreSchema:
+def _refusing(schema: CoreSchema) -> CoreSchema:
     from pydantic_core import core_schema
 
-    return core_schema.with_default_schema(schema, default_factory=partial(_refuse, name), on_error="default")
+    return core_schema.with_default_schema(schema, default_factory=_refuse, on_error="default")
 
 
-def _refuse(name: str) -> NoReturn:
-    raise _Refused(name)
+def _refuse() -> NoReturn:
+    raise _Refused
 
 
 def public(name: str) -> str:

@@ -164,6 +164,13 @@ def test_what_is_wrong_is_named(before: bytes, after: bytes, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_of_a_large_state_no_place_is_named() -> None:
+    """What is wrong in a state that is large is refused without looking for its place."""
+    large = b'"serial": 0,\n  "more": ' + b"[" + b"{}, " * 10_000 + b"{}]"
+    with pytest.raises(StateCorrupt, match="damaged: a field is missing, unknown or"):
+        decode_snapshot(_resealed(encode_snapshot(SMALL).replace(b'"serial": 0', large, 1)), where=WHERE)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     "rest", [b"", b"nonsense\n}\n", b' "state": NaN,\n}\n', b' "state": ' + b"[" * 100_000, b"\xff"]

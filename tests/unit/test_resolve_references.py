@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.resolve.references import MOST_HINTS
 from tests.support.estate import Estate, estate, manifest, project, text
 
 BOTH = project("staging", "production")
@@ -114,6 +115,13 @@ def test_unknown_dependency() -> None:
     assert (found.code, found.message) == ("RC406", "there is no embeder")
     assert (found.path, found.suggestion) == ("spec.rollout.dependsOn", "Did you mean embedder?")
     assert made.names() == ["embedder"]
+
+
+def test_suggestions_come_to_an_end() -> None:
+    """Every one of many unknown dependencies is told, and the first of them with a suggestion."""
+    made = estate(depending(embedder="", answers=" ".join(f"embedder{n}" for n in range(MOST_HINTS + 5))))
+    assert [one.code for one in made.found] == ["RC406"] * (MOST_HINTS + 5)
+    assert [one.suggestion is not None for one in made.found] == [True] * MOST_HINTS + [False] * 5
 
 
 def test_dependency_in_another_environment() -> None:
