@@ -48,10 +48,10 @@ def main(count: int = 1000, saves: int = 200) -> None:
         print(_line("saved to sent, less the settle time, alone", _passes(watch, saves, 256)))
         with crowd(watch.address, seconds=saves * 0.5) as visitors:
             under = _passes(watch, saves, 128)
-            is_over = all(one.poll() is not None for one in visitors)
+            is_over = any(one.poll() is not None for one in visitors)
+            said = [json.loads(one.communicate()[0]) for one in visitors]
         print(_line("saved to sent, less the settle time, in the crowd", under))
         print("" if not is_over else "  the crowd had left before the last one: the figure is too good")
-        said = [json.loads(one.communicate()[0]) for one in visitors]
         _report(said)
         print(f"memory afterwards                                      {memory(watch.process.pid):8.0f} MiB")
 
@@ -85,15 +85,13 @@ def _passes(watch: Watch, saves: int, tokens: int) -> list[float]:
 
 @contextmanager
 def crowd(address: str, *, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
-    """Visitors from several processes, for so long; they are read to their end afterwards."""
+    """Visitors from several processes, for so long; what they say in the end is more than a pipe holds."""
     command = [sys.executable, "-m", "tests.bench.visitors", address]
     command += [str(RATE / PROCESSES), str(seconds), str(SLOW // PROCESSES)]
     visitors = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
     try:
         time.sleep(2.0)  # until all are there
         yield visitors
-        for one in visitors:
-            one.wait()
     finally:
         for one in visitors:
             one.kill()
