@@ -6,7 +6,7 @@ Pure. `report.status_text` renders what comes out of here; `cli` calls both. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -28,6 +28,7 @@ from reconciler.model.applied import (
     Unknown,
     reference_digest,
     situation_of,
+    suspended_until,
 )
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
@@ -392,7 +393,7 @@ def explain(plan: Plan, applied: Applied, address: str, loop: Loop | None = None
     gates = tuple(gate(case) for gate in GATES)
     blocked = next((gate for gate in gates if gate.stand is Stand.BLOCKED), None)
     waiting = next((gate for gate in gates if gate.stand is Stand.WAITING), None)
-    next_step, command = _next_step(change, blocked, waiting, loop)
+    next_step, command = _next_step(change, blocked, waiting, _lapses_at(waiting, case), loop)
     return Explanation(
         status=status_of(change, applied), change=change, gates=gates, next_step=next_step, command=command
     )
@@ -435,17 +436,31 @@ def _gate_manifest(case: _Case) -> Gate:
     return Gate(name="manifest", stand=Stand.PASSED, detail="none; nothing new is wanted of it")
 
 
+NOT_SUSPENDED = "not suspended"
+
+
 def _gate_suspension(case: _Case) -> Gate:
     entry, change = case.entry, case.change
     if change.reason is Reason.SUSPENDED:
         own = entry is not None and entry.suspension is not None
-        command = f"reconciler resume {change.address if own else change.environment}"
-        return Gate(name="not suspended", stand=Stand.BLOCKED, detail=change.detail, command=command)
+        return _suspended(case, change.detail, own=own)
     said = _suspended_by(entry, case.applied)
     if said is not None:
-        command = f"reconciler resume {change.address if said[1] else change.environment}"
-        return Gate(name="not suspended", stand=Stand.BLOCKED, detail=said[0], command=command)
-    return Gate(name="not suspended", stand=Stand.PASSED, detail="nobody has suspended it")
+        return _suspended(case, said[0], own=said[1])
+    return Gate(name=NOT_SUSPENDED, stand=Stand.PASSED, detail="nobody has suspended it")
+
+
+def _suspended(case: _Case, detail: str, *, own: bool) -> Gate:
+    command = f"reconciler resume {case.change.address if own else case.change.environment}"
+    lapses = suspended_until(case.entry, case.applied) is not None
+    stand = Stand.WAITING if lapses else Stand.BLOCKED
+    return Gate(name=NOT_SUSPENDED, stand=stand, detail=detail, command=command)
+
+
+def _lapses_at(waiting: Gate | None, case: _Case) -> datetime | None:
+    """When the suspension ends that is waited for."""
+    is_it = waiting is not None and waiting.name == NOT_SUSPENDED
+    return suspended_until(case.entry, case.applied) if is_it else None
 
 
 def _gate_quarantine(case: _Case) -> Gate:
@@ -487,13 +502,12 @@ def _gate_dependencies(case: _Case) -> Gate:
         return Gate(name="dependencies", stand=Stand.PASSED, detail=f"satisfied: {needs}" if needs else "it has none")
     said = ", ".join(f"{edge.address} ({edge.because})" for edge in change.waits_for)
     addresses = {edge.address for edge in change.waits_for}
-    stuck = [c for c in case.plan.changes if c.address in addresses and _is_stuck(c)]
-    if not stuck:
+    stuck = _first_stuck(case, (c for c in case.plan.changes if c.address in addresses))
+    if stuck is None:
         return Gate(name="dependencies", stand=Stand.WAITING, detail=f"waits for {said}")
-    detail = f"waits for {said}; {stuck[0].address}: {stuck[0].detail}"
-    return Gate(
-        name="dependencies", stand=Stand.BLOCKED, detail=detail, command=f"reconciler explain {stuck[0].address}"
-    )
+    detail = f"waits for {said}; {stuck.address}: {stuck.detail}"
+    command = f"reconciler explain {stuck.address}"
+    return Gate(name="dependencies", stand=_stand_of(case, stuck), detail=detail, command=command)
 
 
 def _gate_wave(case: _Case) -> Gate:
@@ -504,11 +518,12 @@ def _gate_wave(case: _Case) -> Gate:
     earlier = [c for c in case.plan.changes if c.rollout.wave < wave and _holds_a_wave(c)]
     if not earlier:
         return Gate(name="wave", stand=Stand.PASSED, detail=f"wave {wave}, and every lower wave is done")
-    first = next((c for c in earlier if _is_stuck(c)), None)
+    first = _first_stuck(case, earlier)
     detail = f"wave {wave} waits for {len(earlier)} in lower waves, {(first or earlier[0]).address} among them"
     if first is None:
         return Gate(name="wave", stand=Stand.WAITING, detail=detail)
-    return Gate(name="wave", stand=Stand.BLOCKED, detail=detail, command=f"reconciler explain {first.address}")
+    command = f"reconciler explain {first.address}"
+    return Gate(name="wave", stand=_stand_of(case, first), detail=detail, command=command)
 
 
 def _holds_a_wave(change: Change) -> bool:
@@ -517,8 +532,20 @@ def _holds_a_wave(change: Change) -> bool:
 
 
 def _is_stuck(change: Change) -> bool:
-    """Whether it stays as it is until a person does something."""
+    """Whether it stays as it is until a person does something, or until its suspension ends."""
     return change.action is Action.HOLD or change.reason in {Reason.SUSPENDED, Reason.QUARANTINED, Reason.BROKEN}
+
+
+def _first_stuck(case: _Case, changes: Iterable[Change]) -> Change | None:
+    """What a person must do something about comes before what ends by itself."""
+    stuck = [change for change in changes if _is_stuck(change)]
+    return next((one for one in stuck if _stand_of(case, one) is Stand.BLOCKED), stuck[0] if stuck else None)
+
+
+def _stand_of(case: _Case, stuck: Change) -> Stand:
+    entry = case.applied.entries.get(stuck.model_id)
+    lapses = stuck.reason is Reason.SUSPENDED and suspended_until(entry, case.applied) is not None
+    return Stand.WAITING if lapses else Stand.BLOCKED
 
 
 def _gate_guards(case: _Case) -> Gate:
@@ -562,9 +589,17 @@ GATES: tuple[Callable[[_Case], Gate], ...] = (
 )
 
 
-def _next_step(change: Change, blocked: Gate | None, waiting: Gate | None, loop: Loop | None) -> tuple[str, str | None]:
+def _next_step(
+    change: Change, blocked: Gate | None, waiting: Gate | None, lapses_at: datetime | None, loop: Loop | None
+) -> tuple[str, str | None]:
     if blocked is not None:
         return f"{_sentence(blocked.detail)} A person must decide.", blocked.command
+    if waiting is not None and lapses_at is not None:
+        at = f"{lapses_at:%Y-%m-%d %H:%M} UTC"
+        goes_on = f"It goes on by itself at {at}."
+        ends = f"The suspension ends by itself at {at}; then the next apply goes on."
+        by_hand = loop is None or loop.dry_run
+        return f"{_sentence(waiting.detail)} {ends if by_hand else goes_on}", waiting.command
     if change.action is Action.NONE:
         is_old = loop is not None and loop.outdated
         return "Nothing was to be done at the last look." if is_old else "Nothing is to be done.", None

@@ -466,10 +466,10 @@ class Worker:
         wrong = errors_in(checked.diagnostics)
         if wrong:
             return PassEnd.WAITING, f"{errors_counted(len(wrong))}; {_first(wrong)}"
-        if judged.needs_a_person:
-            first_wait = next(wait for wait in judged.waits if wait.until is None)
-            return PassEnd.WAITING, f"{first_wait.address}: {first_wait.why}"
-        return PassEnd.SUCCEEDED, ""
+        if judged.stuck is not None:
+            return PassEnd.WAITING, f"{judged.stuck.address}: {judged.stuck.why}"
+        suspended = sum(wait.on_purpose for wait in judged.waits)
+        return PassEnd.SUCCEEDED, f"{suspended} suspended" if suspended else ""
 
     def _show(self, **fields: Any) -> None:
         if "applied" in fields:

@@ -14,6 +14,7 @@ from typing import TypeAlias, assert_never
 
 from reconciler.model.applied import (
     MAX_ATTEMPTS,
+    REPAIR,
     Accepted,
     Applied,
     Attempt,
@@ -25,6 +26,8 @@ from reconciler.model.applied import (
     RefusalKind,
     Unanswered,
     Unknown,
+    suspended_until,
+    without_lapsed,
 )
 from reconciler.model.plan import Action, Change, Plan, Reason
 from reconciler.model.records import DecisionRecord, Quarantine
@@ -76,11 +79,15 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """A change that is not done now. `until` is None when only a person, or another manifest, ends it."""
+    """A change that is not done now. `until` is None when only a person, or another manifest, ends it.
+
+    `on_purpose` is what a person suspended: nobody need be told.
+    """
 
     address: str
     why: str
     until: datetime | None
+    on_purpose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +110,9 @@ class Judgement:
         return any(change.action in _DOES or change.records for change in self.plan.changes)
 
     @property
-    def needs_a_person(self) -> bool:
-        return any(wait.until is None for wait in self.waits)
+    def stuck(self) -> Wait | None:
+        """The first change that waits for a person though nobody wanted it to; None without one."""
+        return next((wait for wait in self.waits if wait.until is None and not wait.on_purpose), None)
 
 
 _DOES = frozenset(Action) - {Action.NONE, Action.HOLD}
@@ -113,6 +121,7 @@ _DOES = frozenset(Action) - {Action.NONE, Action.HOLD}
 def judge(plan: Plan, applied: Applied, *, now: datetime, pause: Pause | None = None) -> Judgement:
     """`pause` is what the loop itself found out about the host, beside what the state tells."""
     held = _held(plan, applied, now, pause)
+    shown = without_lapsed(applied, now)
     waits: list[Wait] = []
     give_up: list[DecisionRecord] = []
     changes: list[Change] = []
@@ -120,7 +129,7 @@ def judge(plan: Plan, applied: Applied, *, now: datetime, pause: Pause | None = 
         if not (change.action.sends or (held is not None and held.whole and change.action in _BOOKS)):
             quiet = change.records and held is not None and held.whole
             changes.append(replace(change, records=False) if quiet else change)
-            waits += _waits_for_a_person(change)
+            waits += _left_alone(change, shown)
             continue
         verdict = _verdict(change, applied.entries.get(change.model_id), now)
         if isinstance(verdict, GiveUp):
@@ -348,12 +357,23 @@ def _wait(change: Change, verdict: Verdict, held: _Held | None) -> Wait:
             raise AssertionError("what may be done now does not wait")
 
 
-_NEEDS_A_PERSON = frozenset({Reason.OUTCOME_UNKNOWN, Reason.QUARANTINED, Reason.SUSPENDED})
+_NEEDS_A_PERSON = frozenset({Reason.OUTCOME_UNKNOWN, Reason.QUARANTINED})
 
 
-def _waits_for_a_person(change: Change) -> Iterable[Wait]:
-    if change.reason in _NEEDS_A_PERSON and change.action in {Action.HOLD, Action.NONE}:
+def _left_alone(change: Change, applied: Applied) -> Iterator[Wait]:
+    if change.action not in {Action.HOLD, Action.NONE}:
+        return
+    if change.reason is Reason.SUSPENDED:
+        entry = applied.entries.get(change.model_id)
+        until, on_purpose = suspended_until(entry, applied), _is_on_purpose(entry, applied)
+        yield Wait(address=change.address, why=change.detail, until=until, on_purpose=on_purpose)
+    elif change.reason in _NEEDS_A_PERSON:
         yield Wait(address=change.address, why=change.detail, until=None)
+
+
+def _is_on_purpose(entry: Entry | None, applied: Applied) -> bool:
+    holds = (entry.suspension if entry is not None else None, applied.suspension)
+    return all(hold.who != REPAIR for hold in holds if hold is not None)
 
 
 def _untils(waits: Iterable[Wait]) -> Iterator[datetime]:

@@ -153,6 +153,9 @@ class Metadata:
 NO_METADATA = Metadata()
 
 
+REPAIR = "reconciler state repair"  # who suspends what lost records: nobody wanted that
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """A decision that keeps something from being changed: a suspension, or the quarantine of one digest."""
@@ -313,6 +316,16 @@ def without_lapsed(applied: Applied, now: datetime) -> Applied:
     if not lapsed and in_force(applied.suspension, now) is applied.suspension:
         return applied
     return replace(applied, entries={**applied.entries, **lapsed}, suspension=in_force(applied.suspension, now))
+
+
+def suspended_until(entry: Entry | None, applied: Applied) -> datetime | None:
+    """When neither its own suspension nor the environment's is left; None where only a person ends one.
+
+    The state is one `without_lapsed`.
+    """
+    holds = [hold for hold in (entry.suspension if entry is not None else None, applied.suspension) if hold is not None]
+    ends = [hold.until for hold in holds if hold.until is not None]
+    return max(ends) if ends and len(ends) == len(holds) else None
 
 
 def suspensions_of(applied: Applied, deployments: Iterable[tuple[str, str]]) -> Iterator[Suspension]:

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.errors import StateCorrupt, StateError, StateForeign, StateMissing
-from reconciler.model.applied import Applied, Holder
+from reconciler.model.applied import REPAIR, Applied, Holder
 from reconciler.model.records import DecisionRecord, Record, Suspend
 from reconciler.state import files
 from reconciler.state.file import FileStore
@@ -27,8 +27,6 @@ from reconciler.state.fold import fold
 from reconciler.state.folder import Layout, begin_segment, install_snapshot, provide_spare
 from reconciler.state.format import decode_batch, decode_snapshot
 from reconciler.state.segments import Header, check_header, decode_header, is_continuation, salvage, scan
-
-WHO = "reconciler state repair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +271,7 @@ def _suspended(snapshot: Applied, lost: str | None, now: datetime) -> Applied:
     if lost is None:
         return snapshot
     why = f"the state was damaged and lost {lost}; look in the platform's console what runs before anything is sent"
-    record = DecisionRecord(decision=Suspend(model_id=None), who=WHO, why=why, at=now)
+    record = DecisionRecord(decision=Suspend(model_id=None), who=REPAIR, why=why, at=now)
     return fold(snapshot, (record,))
 
 

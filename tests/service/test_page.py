@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped] # it has none
@@ -171,12 +171,15 @@ def test_details_show_both_sides_the_timeline_and_the_gates() -> None:
     run(story)
 
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
 def test_axe_finds_nothing() -> None:
     """No accessibility rule is broken on any page, in both palettes, wide and on a phone; nothing runs over the edge."""
     token = "a-token-of-some-length"
 
     async def story(address: str, browser: Browser, _: Board) -> None:
-        for scheme, width in product(("light", "dark"), (1360, 390)):
+        for scheme, width in product(SCHEMES, (1360, 390)):
             context = await browser.new_context(
                 color_scheme=scheme,
                 viewport={"width": width, "height": 800},

@@ -515,6 +515,10 @@ def test_suspension_holds_until_it_lapses() -> None:
         watched.ask()
         await watched.passes(1)
         assert watched.accepted()["cm-m000"] == 1
+        assert (watched.done[-1].end, watched.done[-1].detail) == (PassEnd.SUCCEEDED, "1 suspended")
+        assert [(wait.address, wait.until) for wait in watched.view.waits] == [
+            (f"{NAME}/m000", by.at + timedelta(hours=4))
+        ]
         await asyncio.sleep(4 * HOUR - 60)
         assert watched.accepted()["cm-m000"] == 1
         assert watched.view.applied is not None
@@ -524,6 +528,27 @@ def test_suspension_holds_until_it_lapses() -> None:
         assert watched.view.applied.suspension is None  # nobody is shown what is over
 
     watch(story)
+
+
+def test_suspended_on_purpose_is_success() -> None:
+    """A pass over what a person has suspended has succeeded, also the first one after a restart."""
+
+    async def before(watched: Watched) -> None:
+        await _began(watched)
+        watched.decide(Suspend(model_id=None))
+        watched.write("m000", 0)
+
+    first = watch(before)
+
+    async def after(watched: Watched) -> None:
+        watched.stores, watched.manifests = first.stores, first.manifests
+        watched.ask("the start")
+        await watched.passes(1)
+        assert (watched.done[-1].end, watched.done[-1].detail) == (PassEnd.SUCCEEDED, "1 suspended")
+        assert watched.view.last_success_at is not None
+        assert not watched.calls
+
+    watch(after)
 
 
 def test_suspending_in_the_middle_of_a_run() -> None:

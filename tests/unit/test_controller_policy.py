@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.controller.policy import Judgement, Pause, judge
+from reconciler.controller.policy import HOUR, Judgement, Pause, judge
 from reconciler.model.applied import (
+    REPAIR,
     Accepted,
     Applied,
     Attempt,
     Binding,
     Entry,
+    Hold,
     NotProcessed,
     NotSent,
     Operation,
@@ -61,6 +64,14 @@ def change(name: str = "a", action: Action = Action.RETRY, **fields: object) -> 
     return Change(**{**usual, **fields})  # type: ignore[arg-type]
 
 
+EMPTY = Applied(
+    environment="production",
+    lineage="l",
+    binding=Binding(origin="https://platform.example.com", api_key="env:KEY"),
+    entries={},
+)
+
+
 def judged(
     changes: tuple[Change, ...],
     *attempts: Attempt,
@@ -69,12 +80,7 @@ def judged(
     guarded: bool = False,
 ) -> Judgement:
     entry = Entry(model_id="cm-a", name="a", attempts=attempts, retry=retry)
-    applied = Applied(
-        environment="production",
-        lineage="l",
-        binding=Binding(origin="https://platform.example.com", api_key="env:KEY"),
-        entries={"cm-a": entry} if attempts else {},
-    )
+    applied = replace(EMPTY, entries={"cm-a": entry} if attempts else {})
     guards = (Guard(code="massChange", message="much", flag="--allow-mass-change"),) if guarded else ()
     plan = Plan(environment="production", origin="", lineage="l", changes=changes, guards=guards)
     return judge(plan, applied, now=NOW, pause=pause)
@@ -129,7 +135,39 @@ def test_gives_up(history: list[tuple[Outcome, float]]) -> None:
     (record,) = found.give_up
     assert record.why
     assert found.waits[0].until is None
-    assert found.needs_a_person
+    assert found.stuck == found.waits[0]
+
+
+@pytest.mark.parametrize(
+    ("own", "all_of_it", "until", "is_stuck"),
+    [
+        (Hold(who="ada", why="x", since=NOW), None, None, False),
+        (Hold(who="ada", why="x", since=NOW, until=NOW + HOUR), None, NOW + HOUR, False),
+        (None, Hold(who="ada", why="x", since=NOW, until=NOW + HOUR), NOW + HOUR, False),
+        (
+            Hold(who="ada", why="x", since=NOW, until=NOW + HOUR),
+            Hold(who="ada", why="x", since=NOW, until=NOW + 2 * HOUR),
+            NOW + 2 * HOUR,
+            False,
+        ),
+        (Hold(who="ada", why="x", since=NOW, until=NOW + HOUR), Hold(who="ada", why="x", since=NOW), None, False),
+        (
+            Hold(who="ada", why="x", since=NOW, until=NOW - HOUR),
+            Hold(who="ada", why="x", since=NOW, until=NOW + HOUR),
+            NOW + HOUR,
+            False,
+        ),
+        (None, Hold(who=REPAIR, why="records are lost", since=NOW), None, True),
+    ],
+)
+def test_suspended_on_purpose(own: Hold | None, all_of_it: Hold | None, until: datetime | None, is_stuck: bool) -> None:
+    """What is suspended waits until the last suspension ends; nobody is called for what a person wanted."""
+    entry = Entry(model_id="cm-a", name="a", attempts=(attempt(SUCCESS, minutes(9)),), suspension=own)
+    applied = replace(EMPTY, entries={"cm-a": entry}, suspension=all_of_it)
+    changes = (change(action=Action.NONE, reason=Reason.SUSPENDED, detail="suspended by ada: x"),)
+    found = judge(Plan(environment="production", origin="", lineage="l", changes=changes), applied, now=NOW)
+    assert [(wait.why, wait.until) for wait in found.waits] == [("suspended by ada: x", until)]
+    assert (found.stuck is not None) == is_stuck
 
 
 def test_another_digest_starts_anew() -> None:

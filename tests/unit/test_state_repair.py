@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import RunLockHeld, StateCorrupt, StateError, StateForeign, StateMissing, StateTooNew
-from reconciler.model.applied import Applied
+from reconciler.model.applied import REPAIR, Applied
 from reconciler.model.records import Record
 from reconciler.state.file import FileStore
 from reconciler.state.fold import fold
-from reconciler.state.repair import WHO, inspect, repair
+from reconciler.state.repair import inspect, repair
 from reconciler.state.segments import segment_name
 from tests.support.records import HOLDER, NOON, accepted, attempt, empty, note, status
 
@@ -140,7 +140,7 @@ def test_a_damaged_record_is_said_and_everything_waits(at: Path) -> None:
     assert set(state.entries) == {"cm-1", "cm-4", "cm-6"}
     assert state.seq > 6
     assert state.suspension is not None
-    assert state.suspension.who == WHO
+    assert state.suspension.who == REPAIR
     assert "records 5" in state.suspension.why
     assert (at / "log" / f"{segment_name(4)}.damaged-1").read_bytes() == damaged
 

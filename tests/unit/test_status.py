@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +154,32 @@ def test_who_makes_the_change(loop: Loop | None, who: str, command: str | None, 
     found = explain(plan(desired(CHAT, *CALM), state), state, "production/chat", loop)
     assert found.next_step.startswith(who)
     assert found.command == command
+
+
+LAPSES = Hold(who="Ada", why="load test", since=NOW, until=NOW + timedelta(hours=4))
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"),
+    [
+        (None, "The suspension ends by itself at 2030-01-02 04:00 UTC; then the next apply goes on."),
+        (Loop(dry_run=True), "The suspension ends by itself at 2030-01-02 04:00 UTC; then the next apply goes on."),
+        (Loop(at=LAPSES.until), "It goes on by itself at 2030-01-02 04:00 UTC."),
+    ],
+)
+def test_suspension_with_an_end_needs_nobody(loop: Loop | None, said: str) -> None:
+    """What is suspended for a while goes on by itself, and so does what waits for it; without an end a person must decide."""
+    rear = resource("rear", depends_on=("chat",))
+    state = applied(after(SUCCESS, suspension=LAPSES), *OTHERS)
+    wanted = plan(desired(BIG, rear, *CALM), state)
+    found = explain(wanted, state, "production/chat", loop)
+    assert found.next_step == f"Suspended by Ada until 2030-01-02 04:00 UTC: load test. {said}"
+    assert (stands(found), found.command) == ({"not suspended": Stand.WAITING}, "reconciler resume production/chat")
+    behind = explain(wanted, state, "production/rear", loop)
+    assert stands(behind) == {"dependencies": Stand.WAITING}
+    for_ever = replace(state, suspension=SUSPENDED)
+    found = explain(plan(desired(BIG, rear, *CALM), for_ever), for_ever, "production/chat", loop)
+    assert found.next_step.endswith("A person must decide.")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,35 @@ def test_next_is_what_the_loop_does() -> None:
     assert found.held_up == "No folder."
 
 
+def test_what_is_suspended_for_a_while_goes_on_by_itself() -> None:
+    """The page of what is suspended with an end names it, and nowhere says that it waits for a person; so does the API."""
+    until = boards.NOW + timedelta(hours=4)
+    board = boards.board()
+    before = board.views["production"]
+    assert before.applied is not None
+    entries = {
+        model: replace(one, suspension=replace(one.suspension, until=until)) if one.suspension is not None else one
+        for model, one in before.applied.entries.items()
+    }
+    applied = replace(before.applied, entries=entries)
+    wait = Wait(address="production/summarise", why="suspended", until=until, on_purpose=True)
+    board.publish(replace(before, applied=applied, waits=(wait,)))
+
+    async def story() -> None:
+        kept = Kept(board)
+        pages = Pages(board, kept, lambda: boards.NOW)
+        page = await pages.details("production", "summarise", ANYBODY)
+        assert page is not None
+        text = gzip.decompress(page.packed).decode()
+        assert "It goes on by itself at 2030-01-02 16:00 UTC." in text
+        assert "person" not in text
+        status = json.loads(gzip.decompress((await StatusApi(board, pages, kept).status()).packed))
+        [waits] = [one["waits"] for one in status["environments"] if one["name"] == "production"]
+        assert [one["until"] for one in waits] == ["2030-01-02T16:00:00Z"]
+
+    run_virtual(story())
+
+
 def test_what_the_loop_waits_for() -> None:
     """Page, row and API say when a failed one is tried again and why not now, and the row is made anew when that changes."""
     wait = Wait(address="production/flan-t5", why="its job failed; try 2 of 3", until=boards.NOW + timedelta(minutes=4))
