@@ -19,7 +19,7 @@ from typing import Any
 
 from reconciler.model.applied import Situation, situation_of
 from reconciler.simulator.scenario import Scenario
-from tests.crash.history import APPLY, KEY, PLAN, History, Wanted, told, write_manifests, write_project
+from tests.crash.history import APPLY, ENVIRONMENT, KEY, PLAN, History, Wanted, told, write_manifests, write_project
 from tests.crash.injector import SLOW, Fault, How
 from tests.crash.judge import KILLED, Evidence
 from tests.crash.nursery import Nursery
@@ -29,10 +29,9 @@ from tests.security.canary import LOOKS, check_the_look, echoing, look_through, 
 
 KINDS: tuple[How, ...] = ("kill", "torn", "torn", "power", "power-some", "moment", "moment", "moment")
 KINDS_ELSEWHERE: tuple[How, ...] = ("kill", "torn", "moment", "moment", "moment")  # what is written is not on this disk
-MOMENTS, MOST_MOMENTS = (
-    60_000,
-    (100_000, 160_000, 250_000),
-)  # an apply begins to write at 75,000, and ends at 130,000 to 250,000
+# An apply begins to write at about its 75,000th moment, and ends between the 130,000th and the 250,000th.
+FIRST_MOMENT = 60_000
+LAST_MOMENTS = (100_000, 160_000, 250_000)
 MOST_RUNS = 24  # of one step; every run but the crashed ones brings it nearer to its end
 
 # What may happen to the nth call for a model, and whether the platform starts a job all the same.
@@ -118,7 +117,8 @@ def play(nursery: Nursery, folder: Path, seed: int, *, looks: bool = True, place
         evidence = history.judge()
         tally.runs, tally.deaths = len(history.said), sum(said.code == KILLED for said in history.said)
         tally.calls, tally.jobs = len(evidence.lines), evidence.accepted.total()
-        _look_for_the_key(history, tally, LOOKS if looks else LOOKS[:1])
+        explained = (("explain", f"{ENVIRONMENT}/{name}") for name in story.wanted)
+        _look_for_the_key(history, tally, (*LOOKS, *explained) if looks else LOOKS[:1])
         return tally
     finally:
         history.close()
@@ -226,7 +226,7 @@ def _fault(story: _Story) -> Fault:
     how = chance.choice(story.kinds)
     at = chance.randint(1, chance.choice((10, 30, 60, 120)))
     if how == "moment":
-        at = chance.randint(MOMENTS, chance.choice(MOST_MOMENTS))
+        at = chance.randint(FIRST_MOMENT, chance.choice(LAST_MOMENTS))
     return Fault(at=at, how=how, slow=chance.choice((0.0, 0.0, SLOW)), seed=chance.getrandbits(30))
 
 

@@ -180,7 +180,9 @@ class History:
     def run(self, *commands: tuple[str, ...], fault: Fault | None = NO_FAULT) -> Said:
         """Commands one after the other in one process, until one does not end with 0."""
         pid = self.start(*commands, fault=fault)
-        return self.ended(pid)
+        said = self.ended(pid)
+        said.alone = APPLY in commands
+        return said
 
     def start(
         self,

@@ -26,11 +26,14 @@ from reconciler.model.applied import (
     Attempt,
     NotProcessed,
     NotSent,
+    Situation,
     Unanswered,
     Unknown,
+    situation_of,
 )
 from reconciler.platform.endings import TERMINAL
 from reconciler.state.format import encode_snapshot
+from reconciler.state.store import DurabilityLost
 from tests.crash.nursery import ForkedSimulator, wait_for
 
 _ID = re.compile(r"ds-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -41,11 +44,15 @@ CODES = frozenset({0, 2, 5, 6, 7, 8, 9, KILLED})
 
 @dataclass(slots=True)
 class Said:
-    """One process and what it said: `out` names two files. `code` is None while it runs."""
+    """One process and what it said: `out` names two files. `code` is None while it runs.
+
+    `alone` says that it applied and that nobody else ran meanwhile: what is in the state is what it left.
+    """
 
     pid: int
     out: Path
     code: int | None = None
+    alone: bool = False
 
     @property
     def stdout(self) -> str:
@@ -65,10 +72,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One POST that a process began: `attempt` is the id of the newest ATTEMPT of its path that was durable before its first
-    byte, None when there was none. `seen` is the platform's line, None when only a part of the request left.
+    """One POST that the process `pid` began: `attempt` is the id of the newest ATTEMPT of its path that was durable before its
+    first byte, None when there was none. `seen` is the platform's line, None when only a part of the request left.
     """
 
+    pid: int
     path: str
     attempt: str | None
     seen: dict[str, Any] | None
@@ -250,9 +258,32 @@ def _as_planned(evidence: Evidence) -> None:
 def _in_words(evidence: Evidence) -> None:
     """Every end is one of the exit table, told in words."""
     for said in evidence.said:
-        assert said.code in CODES, f"unexpected end: {said}"
+        assert said.code in CODES, f"unexpected end (exit code): {said}"
         assert "Traceback" not in said.stderr + said.stdout, f"a traceback: {said}"
         assert "unexpected error" not in said.stderr + said.stdout, f"an error of ours: {said}"
+
+
+def _codes_are_true(evidence: Evidence) -> None:
+    """Rule 9 of the design: whoever leaves something in doubt or under way says 9, and whoever saw a failure 8 or 9."""
+    said = evidence.said[-1] if evidence.said else None
+    if said is None or not said.alone or said.code == KILLED or evidence.applied is None:
+        return
+    own = {call.attempt for call in evidence.calls if call.pid == said.pid}
+    entries = evidence.applied.entries.values()
+    open_ends = [e for e in entries if situation_of(e) in {Situation.UNKNOWN, Situation.RUNNING}]
+    if said.code == 0:
+        assert not open_ends, f"it ended with 0, and {open_ends[0].name} is not over (exit code): {said}"
+    if said.code == 9:
+        is_lost = recovery_lines(said) or DurabilityLost.next_step in said.stdout + said.stderr
+        assert open_ends or is_lost, f"it ended with 9, and nothing is open (exit code): {said}"
+    for entry in entries:
+        if entry.last is None or entry.last.id not in own:
+            continue
+        match situation_of(entry):
+            case Situation.UNKNOWN:
+                assert said.code == 9, f"it left {entry.name} in doubt (exit code): {said}"
+            case Situation.REFUSED | Situation.FAILED:
+                assert said.code in {8, 9}, f"{entry.name} came to nothing (exit code): {said}"
 
 
 CHECKS = (
@@ -266,6 +297,7 @@ CHECKS = (
     _monotone,
     _no_secret,
     _as_planned,
+    _codes_are_true,
 )
 
 
@@ -316,7 +348,7 @@ def _calls(events: Iterable[dict[str, Any]], lines: Iterable[dict[str, Any]]) ->
         seen[_path_of(line)].append(line)
     written: dict[int, dict[str, Any]] = {}
     claimed: dict[str, str] = {}
-    begun: list[tuple[str, str | None, bool]] = []
+    begun: list[tuple[int, str, str | None, bool]] = []
     for event in events:
         match event:
             case {"event": "wrote", "records": records}:
@@ -324,13 +356,13 @@ def _calls(events: Iterable[dict[str, Any]], lines: Iterable[dict[str, Any]]) ->
             case {"event": "synced", "numbers": numbers}:
                 claims = [written[seq] for seq in numbers if written[seq]["type"] == "ATTEMPT"]
                 claimed |= {record["path"]: record["attempt"] for record in claims}
-            case {"event": "post", "path": path}:
-                begun.append((path, claimed.get(path), False))
+            case {"event": "post", "path": path, "pid": pid}:
+                begun.append((pid, path, claimed.get(path), False))
             case {"event": "whole", "path": path}:
-                last = max(number for number, call in enumerate(begun) if call[0] == path)
-                begun[last] = (path, begun[last][1], True)
-    for path, attempt, whole in begun:
-        yield Call(path=path, attempt=attempt, seen=seen[path].pop(0) if whole else None)
+                last = max(number for number, call in enumerate(begun) if call[1] == path)
+                begun[last] = (*begun[last][:3], True)
+    for pid, path, attempt, whole in begun:
+        yield Call(pid=pid, path=path, attempt=attempt, seen=seen[path].pop(0) if whole else None)
 
 
 def _path_of(line: dict[str, Any]) -> str:
@@ -361,8 +393,8 @@ def _is_dropped(evidence: Evidence, record: dict[str, Any], found: str) -> bool:
     if "attempt" not in record or evidence.applied is None:
         return False
     model_id = evidence.attempt_record(record["attempt"])["modelId"]
-    entry = evidence.applied.entries.get(model_id)
-    return entry is None or len(entry.attempts) >= MAX_ATTEMPTS
+    entry = evidence.applied.entries.get(model_id)  # nobody forgets an entry in these histories
+    return entry is not None and len(entry.attempts) >= MAX_ATTEMPTS
 
 
 def recovery_lines(said: Said) -> list[str]:
