@@ -33,6 +33,7 @@ from reconciler.model.applied import (
 from reconciler.model.events import Event, Happened
 from reconciler.model.plan import Action, Change, Plan, Reason
 from reconciler.model.run import Ended
+from reconciler.model.text import with_stop
 
 
 class Sync(StrEnum):
@@ -628,4 +629,4 @@ def _who(loop: Loop | None) -> str:
 
 
 def _sentence(clause: str) -> str:
-    return f"{clause[:1].upper()}{clause[1:]}{'' if clause.endswith(('.', '!', '?')) else '.'}"
+    return with_stop(f"{clause[:1].upper()}{clause[1:]}")

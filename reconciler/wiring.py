@@ -258,6 +258,12 @@ def refuse_leftovers(opened: Opened, place: StatePlace | None = None) -> None:
         if name in opened.names:
             continue
         count = len(read_applied(place.store(name)).entries)
+        if count and opened.file is None:
+            raise StateForeign(
+                f"The project file {opened.settings.project} is not there, and the state in {place.shown} has {count} entries of"
+                f" the environment {name}.",
+                next_step="Put it back; -C names the folder that it lies in, --project the file.",
+            )
         if count:
             raise StateForeign(
                 f"The state in {place.shown} has {count} entries of the environment {name}, which the project does not have.",

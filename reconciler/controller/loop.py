@@ -39,6 +39,7 @@ from reconciler.model.records import DecisionRecord, Quarantine
 from reconciler.model.resource import Environment
 from reconciler.model.run import EXIT_CODES, Ended, RunReport
 from reconciler.model.snapshot import NO_PROVENANCE
+from reconciler.model.text import with_stop
 from reconciler.pipeline import Checked
 from reconciler.platform.api import Platform
 from reconciler.platform.pacing import SENDS, not_sent_wait
@@ -515,14 +516,14 @@ def _readable(reading: Reading) -> Checked:
     absent = [d for d in found if d.code.startswith(_ABSENCE) and d.severity is Severity.ERROR]
     if absent:
         where = absent[0].position.file if absent[0].position else "the source"
-        raise SourceError(f"{where}: {absent[0].message}; nothing is changed.", diagnostics=tuple(absent))
+        raise SourceError(f"{where}: {with_stop(absent[0].message)}", diagnostics=tuple(absent))
     return reading.checked
 
 
 def _in_words(error: ReconcilerError) -> str:
     """Nobody lists the errors beside it, as commands do; a source's are in its message."""
     wrong = errors_in(error.diagnostics) if type(error) is InvalidInput else ()
-    return f"{error} Nothing was changed; {_first(wrong)}" if wrong else f"{error} {error.next_step}"
+    return f"{error} Nothing was changed; {_first(wrong)}" if wrong else f"{with_stop(str(error))} {error.next_step}"
 
 
 def _first(wrong: Sequence[Diagnostic]) -> str:

@@ -47,6 +47,11 @@ def masked(line: str) -> str:
     return _KEY.sub(lambda match: "*" * len(match[0]), line)
 
 
+def with_stop(clause: str) -> str:
+    """With the full stop that a sentence after it needs."""
+    return clause if clause.endswith((".", "!", "?")) else f"{clause}."
+
+
 def one_line(text: str, limit: int | None = None) -> str:
     """One line without control, format and bidi characters; white space is one blank. At most `limit` characters."""
     if limit is not None:

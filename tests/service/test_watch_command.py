@@ -60,6 +60,22 @@ def test_once(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     project.process("watch", "--once", *QUICK).ended(3)
 
 
+def test_a_project_file_that_is_gone(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """That it is not there is said first, by the loop and by every command; nothing changes, and once it is back all goes on."""
+    project.init(*"abcde")
+    process = _began(project)
+    (project.root / "reconciler.yaml").rename(project.root / "x")
+    said = process.wait_for('"event": "pass"')
+    assert "reconciler.yaml is not there, and the state in" in said
+    assert "has 5 entries of the environment production. Put it back" in said
+    assert "The project file" in project.run("plan").ended(6).err
+    (project.root / "x").rename(project.root / "reconciler.yaml")
+    project.deploy("a", temperature=0)
+    process.wait_for('"ended": "succeeded"')
+    _end(process)
+    assert len(platform.posts) == 6
+
+
 def test_a_spoilt_project_file(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """It changes nothing, the pass says where the mistake is, and once it is mended everything goes on."""
     project.init(*"abcde")
