@@ -10,7 +10,12 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         from reconciler import __version__
 
-        print(f"reconciler {__version__}")
+        try:
+            print(f"reconciler {__version__}", flush=True)
+        except OSError as error:
+            from reconciler.cli.main import unwritable
+
+            sys.exit(unwritable(error))
         return
     from reconciler.cli.main import main as run
 

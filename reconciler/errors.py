@@ -1,6 +1,7 @@
 """Everything that stops a command, as one tree; the leaf decides the exit code and the next step.
 
     ReconcilerError                        1   an unexpected error of ours
+    ├── OutputError                        1   what is shown or told cannot be written
     ├── UsageError                        64   wrong flags or arguments for what is there
     ├── InvalidInput                       3   manifests or configuration, with diagnostics
     │   └── SourceError                    3   the source is missing, empty or unreadable
@@ -44,6 +45,12 @@ class ReconcilerError(Exception):
         self.details = tuple(details)
         if next_step is not None:
             self.next_step = next_step
+
+
+class OutputError(ReconcilerError):
+    """Ends nothing that was sent already: see `Session.show`."""
+
+    next_step = "Everything that was sent is recorded: `reconciler status` shows it."
 
 
 class UsageError(ReconcilerError):

@@ -111,7 +111,7 @@ def apply(  # one parameter an option
     planned = plan_all(project, names, choices, allowed)
     if approved is not None:
         _refuse_stale(approved, planned[0].plan)
-    session.show(plan_text([one.plan for one in planned], session.style(sys.stdout)))
+    session.show_first(plan_text([one.plan for one in planned], session.style(sys.stdout)))
     _refuse_guarded(planned)
     _refuse_held(planned)
     _ask(planned, yes=yes)

@@ -24,13 +24,13 @@ def tell(error: ReconcilerError, ctx: click.Context) -> int:
     style = session.style(sys.stderr)
     if isinstance(error, InvalidInput) and error.diagnostics:
         sources = sources_of(error.diagnostics, session.settings)
-        click.echo(diagnostics_text(error.diagnostics, sources, style), err=True, nl=False, color=style.colour)
+        session.say(diagnostics_text(error.diagnostics, sources, style))
     head = click.style("Error:", fg="red", bold=True) if style.colour else "Error:"
-    click.echo(f"{head} {_sentence(safe(str(error)))}", err=True, color=style.colour)
+    session.say(f"{head} {_sentence(safe(str(error)))}")
     for detail in error.details:
-        click.echo(f"  - {safe(detail)}", err=True)
+        session.say(f"  - {safe(detail)}")
     if error.next_step:
-        click.echo(f"  {safe(error.next_step)}", err=True)
+        session.say(f"  {safe(error.next_step)}")
     return error.exit_code
 
 
@@ -40,14 +40,15 @@ def _sentence(text: str) -> str:
 
 def tell_unexpected(error: Exception, ctx: click.Context) -> int:
     """A mistake of ours: the words for the user, the traceback only for whoever asks for it."""
-    click.echo(f"Error: an unexpected error of reconciler itself: {type(error).__name__}: {safe(str(error))}", err=True)
+    session = Session.of_failure(ctx)
+    session.say(f"Error: an unexpected error of reconciler itself: {type(error).__name__}: {safe(str(error))}")
     where = traceback.extract_tb(error.__traceback__)
     if where:
-        click.echo(f"  In {Path(where[-1].filename).name}, line {where[-1].lineno}. Please report it.", err=True)
-    if Session.of_failure(ctx).settings.log_level == "debug":
-        traceback.print_exception(error)
+        session.say(f"  In {Path(where[-1].filename).name}, line {where[-1].lineno}. Please report it.")
+    if session.settings.log_level == "debug":
+        session.say("".join(traceback.format_exception(error)))
     else:
-        click.echo("  --log-level debug shows more; `reconciler status` shows what is recorded.", err=True)
+        session.say("  --log-level debug shows more; `reconciler status` shows what is recorded.")
     return 1
 
 

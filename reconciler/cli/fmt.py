@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +45,7 @@ def fmt(ctx: click.Context, paths: tuple[str, ...], *, check: bool, diff: bool) 
     """
     session = Session.of(ctx)
     if STDIN in paths:
-        return _stdin(paths, check=check)
+        return _stdin(session, paths, check=check)
     changed, unchanged = [], 0
     wrong: list[Diagnostic] = []
     sources: dict[str, bytes] = {}
@@ -63,14 +62,14 @@ def fmt(ctx: click.Context, paths: tuple[str, ...], *, check: bool, diff: bool) 
             changed.append(shown)
             _report(session, shown, data, after, diff=diff)
             if not check:
-                _replace(path, after)
+                write_file(path, after)
     _conclude(session, len(changed), unchanged, check=check)
     if wrong:
         session.say(diagnostics_text(wrong, sources, session.style(sys.stderr)))
     return InvalidInput.exit_code if wrong or (check and changed) else 0
 
 
-def _stdin(paths: tuple[str, ...], *, check: bool) -> int:
+def _stdin(session: Session, paths: tuple[str, ...], *, check: bool) -> int:
     if len(paths) != 1:
         raise UsageError(f"{STDIN} stands for standard input, and for nothing beside it.", next_step="See --help.")
     data = sys.stdin.buffer.read()
@@ -79,7 +78,7 @@ def _stdin(paths: tuple[str, ...], *, check: bool) -> int:
         raise InvalidInput("What was read is not formatted.", diagnostics=found)
     after = formatted(data)
     if not check:
-        click.echo(after, nl=False)
+        session.show_bytes(after)
     return InvalidInput.exit_code if check and after != data else 0
 
 
@@ -116,14 +115,6 @@ def _report(session: Session, shown: str, before: bytes, after: bytes, *, diff: 
     old, new = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
     for line in difflib.unified_diff(old, new, f"a/{shown}", f"b/{shown}", lineterm=""):
         session.show(safe(line))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """In one step, with the mode that the file had; a link stays one."""
-    real = path.resolve()
-    mode = stat.S_IMODE(real.stat().st_mode)
-    write_file(real, data)
-    real.chmod(mode)
 
 
 def _conclude(session: Session, changed: int, unchanged: int, *, check: bool) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
-from io import TextIOWrapper
+from io import BufferedWriter, RawIOBase, TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler import __version__
 from reconciler.cli.options import common_options
-from reconciler.errors import ReconcilerError
+from reconciler.errors import OutputError, ReconcilerError
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from click.shell_completion import CompletionItem
 
 # name -> (module, what it does in a line); in the order of the help.
@@ -48,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Run a simulated platform on this machine."),
 }
 ALIASES = {"diff": "plan"}
+MERELY_TELLING = {0, 2, None}  # exit codes of what has nothing worse to say than that it could not be told
 
 
 class LazyGroup(click.Group):
@@ -76,11 +79,11 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Errors become words here, where it is known how the user wants to see them."""
         try:
-            return super().invoke(ctx)
+            return _unless_untold(super().invoke(ctx), ctx)
+        except OutputError as error:
+            return _tell(error, ctx)
         except ReconcilerError as error:
-            from reconciler.cli.failures import tell
-
-            return tell(error, ctx)
+            return _unless_untold(_tell(error, ctx), ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the last net: a mistake of ours becomes words too
@@ -121,13 +124,34 @@ def cli() -> None:
     """
 
 
+def _unless_untold(code: Any, ctx: click.Context) -> Any:
+    """The exit code, where something could not be written: what a run ended with counts more than that."""
+    from reconciler.cli.session import SESSION
+
+    session = ctx.meta.get(SESSION)
+    if session is None or session.unwritten is None:
+        return code
+    untold = _tell(session.unwritten, ctx)
+    return untold if code in MERELY_TELLING else code
+
+
+def _tell(error: ReconcilerError, ctx: click.Context) -> int:
+    from reconciler.cli.failures import tell
+
+    return tell(error, ctx)
+
+
 def main(args: list[str] | None = None) -> None:
-    """Run a command and leave the process with its exit code."""
-    sys.exit(run(args))
+    """Run a command and leave the process with its exit code, also where what is left to write cannot be written."""
+    code = run(args)
+    for stream in (sys.stdout, sys.stderr):
+        _write_out(stream)
+    sys.exit(code)
 
 
 def run(args: list[str] | None = None) -> int:
     """Run a command; gives the exit code."""
+    _write_whole()
     _spell_what_the_terminal_cannot()
     # Ten thousand manifests are many live objects and no garbage: looking for cycles among them costs a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
@@ -136,15 +160,14 @@ def run(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         return _tell_usage(error)
     except click.Abort:
-        click.echo("\nAborted; nothing was done.", err=True)
+        _say("\nAborted; nothing was done.\n")
         return 130
     except KeyboardInterrupt:
         return 130
     except (BrokenPipeError, SystemExit):  # click's own output is read no more; it exits only then
-        from reconciler.cli.session import discard
-
-        discard(sys.stdout)
-        return 0
+        return unwritable(BrokenPipeError())
+    except OSError as error:  # click's own output, such as a help text
+        return unwritable(error)
     return result if isinstance(result, int) else 0
 
 
@@ -160,8 +183,48 @@ def _tell_usage(error: click.ClickException) -> int:
     if not isinstance(error, click.exceptions.NoArgsIsHelpError):
         quoting = click.unstyle(error.message)  # as echo strips it
         text = text.replace(quoting, safe(quoting))
-    click.echo(text, err=True, nl=False)
+    _say(text)
     return 64
+
+
+def unwritable(error: OSError) -> int:
+    """What is no command's output cannot be written to stdout; gives the exit code."""
+    from reconciler.cli.session import discard
+
+    discard(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    _say(f"Error: The output cannot be written: {error.strerror}.\n")
+    return OutputError.exit_code
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True, nl=False)
+    except OSError:
+        _write_out(sys.stderr)
+
+
+def _write_out(stream: TextIO | None) -> None:
+    """What cannot be is dropped: Python would end with an exit code of its own."""
+    from reconciler.cli.session import discard
+
+    if stream is None:  # closed by whoever started it
+        return
+    try:
+        stream.flush()
+    except OSError:
+        discard(stream)
+
+
+def _write_whole() -> None:
+    """PYTHONUNBUFFERED leaves out the layer that goes on where only a part of a text was written; it is put in again."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper) and isinstance(stream.buffer, RawIOBase):
+            raw = BufferedWriter(stream.buffer)
+            whole = TextIOWrapper(raw, stream.encoding, stream.errors, newline="\n", line_buffering=True)
+            setattr(sys, name, whole)
 
 
 def _spell_what_the_terminal_cannot() -> None:

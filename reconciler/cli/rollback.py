@@ -69,7 +69,7 @@ def rollback(  # one parameter an option
     choices = Choices(selection=Selection(globs=(found.change.address,)), allow_mass_change=allow_mass_change)
     planned = _with(project, found.planned, record, choices)
     session = project.session
-    session.show(plan_text([planned.plan], session.style(sys.stdout)))
+    session.show_first(plan_text([planned.plan], session.style(sys.stdout)))
     if planned.plan.guards:
         guard = planned.plan.guards[0]
         raise GuardError(f"Refused: {guard.message}.", next_step=f"Read the plan. {guard.flag} allows it.")

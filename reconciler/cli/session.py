@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from reconciler.cli.options import FLAGS
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import OutputError, UsageError
 from reconciler.report.style import Style
 from reconciler.settings import Flags, Settings, is_terminal, settle, wants_colour
 
@@ -21,9 +21,10 @@ SESSION = "reconciler.session"
 
 @dataclass(slots=True)
 class Session:
-    """Settings, and where to say what."""
+    """Settings, and where to say what. `unwritten` is why something could not be told, once that has happened."""
 
     settings: Settings
+    unwritten: OutputError | None = None
 
     @classmethod
     def of(cls, ctx: click.Context) -> Session:
@@ -49,25 +50,32 @@ class Session:
         return Style(colour=wants_colour(self.settings, stream), width=width, wraps=on_terminal)
 
     def show(self, text: str) -> None:
-        """Data, on stdout."""
+        """Data, on stdout. What cannot be written does not end a run: it is kept in `unwritten`, and told at the end."""
         self._write(text, sys.stdout)
 
+    def show_bytes(self, data: bytes) -> None:
+        """As `show`, and as they are: in no other encoding, and with no end of a line added."""
+        self._write(data, sys.stdout)
+
+    def show_first(self, text: str) -> None:
+        """What must be seen before anything is sent, on stdout. Raises OutputError where it cannot be written whole."""
+        self._write(text, sys.stdout)
+        if self.unwritten is not None:
+            raise self.unwritten
+
     def say(self, text: str) -> None:
-        """Talk, on stderr."""
+        """Talk, on stderr. As `show`, what cannot be written ends nothing."""
         self._write(text, sys.stderr)
 
-    def _write(self, text: str, stream: IO[str]) -> None:
-        """What cannot be written any more does not end a run: its exit code still counts."""
+    def _write(self, text: str | bytes, stream: IO[str]) -> None:
+        line_is_open = isinstance(text, str) and not text.endswith("\n")
         try:
-            click.echo(text, file=stream, nl=not text.endswith("\n"), color=wants_colour(self.settings, stream))
+            click.echo(text, file=stream, nl=line_is_open, color=wants_colour(self.settings, stream))
         except BrokenPipeError:
             discard(stream)
         except OSError as error:
             discard(stream)  # else the rest is tried again when the process ends
-            raise ReconcilerError(
-                f"The output cannot be written: {error.strerror}.",
-                next_step="Everything that was sent is recorded: `reconciler status` shows it.",
-            ) from error
+            self.unwritten = OutputError(f"The output cannot be written: {error.strerror}.")
 
     def show_value(self, value: Any, output: str) -> None:
         """A JSON value as `json` or `yaml`, on stdout."""

@@ -29,6 +29,6 @@ def undeploy(ctx: click.Context, address: str, *, yes: bool, allow_ephemeral_sta
     change = undeploy_change(found.change)
     plan = replace(found.planned.plan, changes=(change,), guards=(), warnings=())
     session = project.session
-    session.show(plan_text([plan], session.style(sys.stdout)))
+    session.show_first(plan_text([plan], session.style(sys.stdout)))
     confirm(f"Undeploy {change.address} ({change.model_id})?", yes=yes)
     return run_plan(project, found.planned, plan, operation="undeploy", parallelism=1, wait=True)
