@@ -92,7 +92,7 @@ def mutation(number: int) -> tuple[bytes, bytes]:
     """The original, and what became of it."""
     random = Random(number)
     original = random.choice(ORIGINALS)
-    mutate = random.choice((_bytes, _tokens, _structure))
+    mutate = random.choice((in_bytes, _tokens, _structure))
     return original, mutate(random, original)
 
 
@@ -108,16 +108,14 @@ def cut(number: int) -> tuple[bytes, bytes]:
 CUTS = range(sum(map(len, ORIGINALS)))
 
 
-def _bytes(random: Random, data: bytes) -> bytes:
+def in_bytes(random: Random, data: bytes) -> bytes:
+    """Bytes flipped, put in, lost or doubled, or the text cut, without regard for what they mean."""
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         start = random.randrange(len(data) + 1)
         end = min(len(data), start + random.choice((0, 1, 1, 2, 8, 40)))
         piece = random.choice((_flipped, _inserted, _lost, _doubled, _cut))(random, data[start:end])
-        data = data[:start] + piece + (b"" if piece is _END else data[end:])
+        data = data[:start] if piece is None else data[:start] + piece + data[end:]
     return data
-
-
-_END = bytes(bytearray())  # an object of its own: the text ends here
 
 
 def _flipped(random: Random, piece: bytes) -> bytes:
@@ -136,8 +134,9 @@ def _doubled(_random: Random, piece: bytes) -> bytes:
     return piece * 2
 
 
-def _cut(random: Random, piece: bytes) -> bytes:
-    return piece if random.randrange(4) else _END
+def _cut(random: Random, piece: bytes) -> bytes | None:
+    """None where the text ends here."""
+    return piece if random.randrange(4) else None
 
 
 def _tokens(random: Random, data: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """Bit rot in a state folder: one byte that flips, one file that loses its end, anywhere in snapshot and log.
 
-Found is what a reader refuses; the end of a file of the log may also be what a crash left of a write, which is cut. Whatever
-is read all the same is a beginning of what was written, never something else. `state repair` then goes on from what can be
-read: all of it, or it says what is lost and lets nothing be sent until a person has looked.
+A reader refuses whatever it needs and finds damaged: a crash leaves a write without its end or with whole sectors unwritten,
+and neither a flipped byte nor a shorter file is ever taken for that. `state repair` then goes on from what can be read: all
+of it, or it says what is lost and lets nothing be sent until a person has looked. What no reader needs, the generation before
+the snapshot and the log up to it, changes nothing where it is damaged, and `state repair` names it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import StateCorrupt, StateForeign, StateTooNew
@@ -64,8 +65,8 @@ def known(folder: Path) -> Applied:
 
 
 def damages(at: Path, step: int) -> Iterator[Damage]:
-    """Of the snapshot and of the last file of the log, every `step`th byte and length, as far as anything was written."""
-    for path in (at / "state.json", max(at.glob("log/0*.log"))):
+    """Of both generations and both files of the log, every `step`th byte and length, as far as anything was written."""
+    for path in (at / "state.json", at / "state.json.1", *sorted(at.glob("log/0*.log"))):
         for position in range(0, len(path.read_bytes().rstrip(b"\0")), step):
             yield Damage(path, position, 1 << (position % 8))
             yield Damage(path, position, None)
@@ -89,25 +90,30 @@ def everywhere(step: int) -> tuple[Counter[str], list[str]]:
 
 
 def strike(at: Path, damage: Damage, before: Applied) -> str:
-    """`whole` where nothing was lost after the repair, `suspended` where it may be, `torn` where no repair was needed."""
+    """`whole` where nothing was lost after the repair, `suspended` where it may be, `spare` where nobody needs the file.
+
+    `too new` where one bit made a newer version of it, which only a newer program may judge.
+    """
     spoiled = damage.of(damage.path.read_bytes())
     damage.path.write_bytes(spoiled)
     try:
         state = known(at.parent)
     except (StateCorrupt, StateForeign, StateTooNew):
         return _repaired(at, damage, spoiled, before)
-    assert damage.path.suffix == ".log", "a damaged snapshot was read"
-    records = FileStore(at.parent, NAME).read().records
-    assert records == AFTER[: len(records)], "something else was read than was written"
-    assert replace(state, seq=0).entries.keys() <= before.entries.keys()
-    return "torn"
+    assert damage.path in {at / "state.json.1", min(at.glob("log/0*.log"))}, "damage was taken for a torn write"
+    assert state == before
+    try:
+        assert next(one.problem for one in inspect(at.parent, NAME).files if one.path == damage.path)
+    except StateTooNew:
+        return "too new"
+    return "spare"
 
 
 def _repaired(at: Path, damage: Damage, spoiled: bytes, before: Applied) -> str:
     assert damage.path.read_bytes() == spoiled, "a reader wrote"
     try:
         lost = repair(at.parent, NAME, now=NOON).lost
-    except StateTooNew:  # one bit made a newer version of it, which only a newer program may judge
+    except StateTooNew:
         return "too new"
     state = known(at.parent)
     assert inspect(at.parent, NAME).healthy
