@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from reconciler.controller.web.server import TIDY_EVERY
 from tests.bench.estate import write_estate, write_state
 from tests.bench.visitors import SECRET
 from tests.bench.watching import memory, next_event
@@ -53,7 +54,9 @@ def main(count: int = 1000, saves: int = 200) -> None:
         print(_line("saved to sent, less the settle time, in the crowd", under))
         print("" if not is_over else "  the crowd had left before the last one: the figure is too good")
         _report(said)
-        print(f"memory afterwards                                      {memory(watch.process.pid):8.0f} MiB")
+        print(f"memory right afterwards                                {memory(watch.process.pid):8.0f} MiB")
+        time.sleep(TIDY_EVERY + 2)
+        print(f"memory half a minute later                             {memory(watch.process.pid):8.0f} MiB")
 
 
 def _report(said: Sequence[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 PATIENCE = 60.0
+ENOUGH = 100  # values, to have a 99th percentile that is not the worst
 LIMITS = ("--per-minute", "0", "--per-hour", "0", "--status-per-minute", "0", "--status-per-hour", "0")
 
 
@@ -62,8 +63,9 @@ def platform(folder: Path) -> Iterator[Platform]:
 
 
 def line(what: str, seconds: Sequence[float], reach: str = "") -> str:
-    """One row: the median, the 99th percentile and the worst, in milliseconds."""
+    """One row: the median, the 99th percentile where there are enough for one, and the worst, in milliseconds."""
     ordered = sorted(seconds)
-    at = [ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000 for part in (0.5, 0.99, 1)]
-    figures = "  ".join(f"{name} {ms:6.0f} ms" for name, ms in zip(("median", "p99", "worst"), at, strict=True))
+    parts = {"median": 0.5, "p99": 0.99, "worst": 1.0} if len(ordered) >= ENOUGH else {"median": 0.5, "worst": 1.0}
+    at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000 for name, part in parts.items()}
+    figures = "  ".join(f"{name} {ms:6.0f} ms" for name, ms in at.items())
     return f"{what:<58} {figures}  {reach}"

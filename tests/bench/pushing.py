@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.estate import write_estate, write_state
 from tests.bench.platforms import Platform, line, platform
-from tests.bench.watching import next_event, watching
+from tests.bench.watching import next_event, page_address, watching
 
 SECRET = "bench-webhook-secret"
 PAUSE = 1.1  # seconds between pushes: the webhook makes one look of what comes within one
@@ -44,7 +44,7 @@ def main(count: int = 1000, pushes: int = 40) -> None:
         options = ["--git", str(bare), "--project", str(root / "reconciler.yaml"), "--interval", "10m"]
         options += ["--listen", "127.0.0.1:0", "--webhook-secret", f"file:{secret}"]
         with watching(root, *options) as (_, log):
-            _tell(bare, f"{_address(log)}/webhook")
+            _tell(bare, f"{page_address(log)}/webhook")
             next_event(log, "pass")
             seen = [(one, next_event(log, "pass")) for one in _push(root, bare, ours, pushes)]
             pushed, took = zip(*(one for one, _ in seen), strict=True)
@@ -87,13 +87,6 @@ def _push(root: Path, bare: Path, to: Platform, pushes: int) -> Iterator[tuple[f
 def _git(root: Path, *arguments: str) -> None:
     who = ("-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false")
     subprocess.run(["git", "-C", str(root), *who, *arguments], check=True)
-
-
-def _address(log: Iterable[str]) -> str:
-    for told in log:
-        if "the page is at " in told:
-            return str(told.partition("the page is at ")[2].split('/"')[0])
-    raise SystemExit("no page is served")
 
 
 if __name__ == "__main__":

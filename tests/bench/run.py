@@ -54,7 +54,7 @@ def main() -> None:
         if asked.only in {None, "apply"}:
             applying(Path(folder), 200 if quick else 1000, 1 if quick else 5)
     if asked.only in {None, "watch"}:
-        for part, times in (("watching", "20" if quick else "60"), ("pushing", "10" if quick else "40")):
+        for part, times in (("watching", "20" if quick else "100"), ("pushing", "10" if quick else "40")):
             subprocess.run([str(PYTHON), "-m", f"tests.bench.{part}", "1000", times], check=True, cwd=ROOT)
     if asked.only in {None, "crowd"}:
         crowd = [str(PYTHON), "-m", "tests.bench.crowd", "1000", "40" if quick else "200"]

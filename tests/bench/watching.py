@@ -1,7 +1,8 @@
 """How quickly `watch` acts on a saved manifest, and what it costs while nothing happens: `python -m tests.bench.watching`.
 
 The time from saving a manifest to the request arriving at the platform, less the settle time, beside a bare loop that is given
-a file to post at the same pace; idle CPU; memory at rest. Also the part `watch` of `make bench`.
+a file to post at the same pace; idle CPU and memory at rest, without the page, and with it, somebody who has it open and some
+visits. Also the part `watch` of `make bench`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+import httpx
+
 from tests.bench.estate import write_estate, write_state
 from tests.bench.platforms import Platform, line, platform
 
 SETTLE = 1.0
+PATHS = ("/", "/d/production/model-00001", "/?q=model-00002", "/api/v1/status", "/metrics")
+VISITS = 20
 COMMAND = [sys.executable, "-m", "reconciler"]
 
 
-def main(count: int = 1000, saves: int = 60, idle: float = 20.0) -> None:
+def main(count: int = 1000, saves: int = 100, idle: float = 20.0) -> None:
     print(f"\nWatch, {count:,} manifests, {saves} saves, settle time {SETTLE:g} s")
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder, platform(Path(folder)) as ours:
         root = write_estate(Path(folder) / "estate", count, host=ours.origin)
@@ -34,6 +39,14 @@ def main(count: int = 1000, saves: int = 60, idle: float = 20.0) -> None:
         with watching(root) as (watch, log):
             _measure(log, root, ours, saves)
             _at_rest(watch, idle)
+        with watching(root, "--listen", "127.0.0.1:0") as (watch, log):
+            address = page_address(log)
+            next_event(log, "pass")
+            visitor = httpx.Client(base_url=address, trust_env=False, timeout=30)
+            with visitor, visitor.stream("GET", "/events"):
+                _visit(visitor)
+                print(f"With the page, one that has it open, and {VISITS * len(PATHS)} visits before:")
+                _at_rest(watch, idle)
 
 
 @contextmanager
@@ -96,6 +109,19 @@ def _bare(folder: Path, to: Platform) -> Iterator[Path]:
     finally:
         process.terminate()
         process.communicate()
+
+
+def _visit(visitor: httpx.Client) -> None:
+    for path in PATHS * VISITS:
+        visitor.get(path).raise_for_status()
+
+
+def page_address(log: Iterable[str]) -> str:
+    """Where the log says that the page is."""
+    for told in log:
+        if "the page is at " in told:
+            return told.partition("the page is at ")[2].split('/"')[0]
+    raise SystemExit("no page is served")
 
 
 def _at_rest(watch: subprocess.Popen[str], idle: float) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import ipaddress
 import json
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from reconciler.controller.board import Board
 from reconciler.controller.web.options import Hands, Options
-from reconciler.controller.web.server import serve
+from reconciler.controller.web.server import CROWD, TIDY_EVERY, serve, tidying
 from tests.support import boards
 from tests.support.openapi import Description
+from tests.support.virtual_time import run_virtual
 
 SECRET = "0123456789abcdef-secret"
 ROOM = 64  # visitors that may wait for a page at once
@@ -253,6 +257,31 @@ def test_a_crowd_and_slow_clients_hold_nothing_up() -> None:
             writer.close()
 
     run(story)
+
+
+def test_what_a_crowd_leaves_behind_is_given_back() -> None:
+    """After many requests, and only then, circles of objects that are no longer needed are collected."""
+
+    class Circle:
+        def __init__(self) -> None:
+            self.me = self
+
+    async def story() -> None:
+        server = uvicorn.Server(uvicorn.Config("nothing:app"))
+        tidies = asyncio.create_task(tidying(server))
+        circle = weakref.ref(Circle())
+        await asyncio.sleep(2 * TIDY_EVERY)
+        assert circle() is not None
+        server.server_state.total_requests = CROWD
+        await asyncio.sleep(2 * TIDY_EVERY)
+        assert circle() is None
+        tidies.cancel()
+
+    gc.disable()
+    try:
+        run_virtual(story())
+    finally:
+        gc.enable()
 
 
 def test_a_full_house_still_answers() -> None:
