@@ -211,7 +211,7 @@ def _conditions(resources: Sequence[Resource], now: datetime) -> list[Entry]:
         entry("llama-3-8b", refusal, was_live=False),
         entry("llama-3-70b", "SUCCESS"),
         entry("qwen-coder", Unknown(reason="the connection was reset after the request was sent")),
-        entry("embed-small", no_gpu, quarantine=quarantine),
+        entry("embed-small", replace(no_gpu, dock_status_id="ds-6d20"), quarantine=quarantine),
         entry("embed-large", Accepted(dock_status_id="ds-77aa", timed_out=True)),
         entry("rerank", NotSent(error="connection refused")),
         entry("summarise", "SUCCESS", suspension=suspension),
@@ -267,8 +267,8 @@ def _digest(body: str) -> str:
 
 def _attempt(of: Resource, outcome: Outcome | str, now: datetime, *, hours: float, generation: int = 1) -> Attempt:
     started = now - timedelta(hours=hours)
-    number = int(of.model_id[3:11], 16)
-    ended = Accepted(dock_status_id=f"ds-{number * 7919 + generation:06x}", status="SUCCESS")
+    number = _number(of)
+    ended = Accepted(dock_status_id=_job(of, generation), status="SUCCESS")
     return Attempt(
         id=f"at-{of.name}-{generation}",
         operation=Operation.DEPLOY,
@@ -285,6 +285,15 @@ def _attempt(of: Resource, outcome: Outcome | str, now: datetime, *, hours: floa
         ended_at=started + timedelta(minutes=6, seconds=number % 50),
         outcome=ended if isinstance(outcome, str) else outcome,
     )
+
+
+def _number(of: Resource) -> int:
+    return int(of.model_id[3:11], 16)
+
+
+def _job(of: Resource, generation: int) -> str:
+    """Another one in each environment."""
+    return f"ds-{_number(of) * 7919 + len(of.environment) * 100_003 + generation:06x}"
 
 
 def _entry(of: Resource, *attempts: Attempt, live: Resource | None, now: datetime) -> Entry:
@@ -306,7 +315,7 @@ def _live(of: Resource, now: datetime) -> Live:
         body=of.body,
         digest=of.digest,
         how="deployed",
-        dock_status_id="ds-000001",
+        dock_status_id=_job(of, 1),
         since=now - timedelta(days=12),
         commit=COMMITS[0],
     )

@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.controller.board import Board, Pass, PassEnd, View
 from reconciler.controller.notify import Delivered, Notifier
-from reconciler.controller.notify.channels import NotDelivered, signature
+from reconciler.controller.notify.channels import NotDelivered, service_at, signature
 from reconciler.controller.notify.facts import PATIENCE, Fact, Memory
 from reconciler.controller.notify.notifier import DELAYS, QUEUE
 from reconciler.controller.notify.text import FORMAT, MAX_LINES, Message
@@ -539,3 +539,29 @@ def test_the_page_lists_every_word() -> None:
     assert {f"${word}" for word in (*TITLE_WORDS, *LINE_WORDS)} <= set(re.findall(r"`(\$\w+)`", page))
     assert USUAL_TITLE in page
     assert USUAL_LINE in page
+
+
+FLOW = "triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abcDEF123_-xyz"
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # one of apprise's plug-ins loads it
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#models", "NotifySlack"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "NotifySlack"),
+        ("workflows://prod-01.westeurope.logic.azure.com:443/3e4a5b6c7d8e9f0a1b2c/abcDEF123_-xyz", "NotifyWorkflows"),
+        (f"https://prod-01.westeurope.logic.azure.com:443/workflows/3e4a5b6c7d8e9f0a1b2c/{FLOW}", "NotifyWorkflows"),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "NotifyDiscord"),
+        ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "NotifyDiscord"),
+        ("mailto://ops:secret@example.com", "NotifyEmail"),
+        ("mailtos://ops:secret@mail.example.com:587?from=reconciler@example.com&to=team@example.com", "NotifyEmail"),
+        ("slack://", None),
+        ("nobody://knows/this", None),
+        ("https://example.com/hook", None),
+    ],
+)
+def test_addresses_that_apprise_knows(url: str, service: str | None) -> None:
+    """Slack, Teams, Discord and mail, by apprise's addresses and by those that the services give; another is refused."""
+    found = service_at(url)
+    assert [type(one).__name__ for one in found or ()] == ([service] if service else [])

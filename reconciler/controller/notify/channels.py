@@ -28,6 +28,7 @@ from reconciler.model.resource import KeyReference
 from reconciler.platform.boundary import proxy_for
 
 if TYPE_CHECKING:
+    import apprise
     import httpx
 
 Read = Callable[
@@ -158,15 +159,23 @@ class Apprise:
 
 
 def _hand_over(url: str, title: str, text: str) -> bool | None:
+    """None for an address that apprise cannot read."""
+    service = service_at(url)
+    if service is None:
+        return None
+    import apprise
+
+    return bool(service.notify(body=text, title=title, body_format=apprise.NotifyFormat.TEXT))
+
+
+def service_at(url: str) -> apprise.Apprise | None:
     """None for an address that apprise cannot read. Its log would repeat addresses, so it is silenced."""
     log = logging.getLogger("apprise")
     log.handlers, log.propagate = [logging.NullHandler()], False
     import apprise
 
     service = apprise.Apprise()
-    if not service.add(url):
-        return None
-    return bool(service.notify(body=text, title=title, body_format=apprise.NotifyFormat.TEXT))
+    return service if service.add(url) else None
 
 
 async def _on_a_thread(work: Callable[[], bool | None]) -> bool | None:
