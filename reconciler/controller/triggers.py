@@ -2,7 +2,8 @@
 
 `supervisor` runs these beside the loop and gives them its `ask`. Events are hints: what has changed is found by looking, and
 what no event told is found by the clock. Where the file system sends no events, files are looked at in intervals, and it
-says so.
+says so. When the kernel's queue of events overflows, neither the kernel's word for that nor what it dropped comes through; but
+what was queued before does. So every event leads to a look, also one of a file that is no concern of ours.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ Say: TypeAlias = Callable[[str], None]
 FILES = "files changed"
 CLOCK = "the clock"
 FETCH = "time to fetch"
-STORM = 8192  # events at once, from which on some may have been lost
 USUAL_POLL = 5.0
 STEP = 50  # milliseconds; the settle time hides it
 
@@ -49,6 +49,7 @@ class FileWatch:
     say: Say
     settle: float
     poll: float | None = None
+    mounts: Path = Path("/proc/self/mountinfo")
 
     async def run(self) -> None:
         """For as long as the program runs."""
@@ -56,7 +57,7 @@ class FileWatch:
         while why is None:
             try:
                 watched = await asyncio.to_thread(_watched, self.places())
-                why = silent(watched.folders)
+                why = silent(watched.folders, self.mounts)
                 if why is None:
                     await self._watch(watched)
             except FileNotFoundError:  # a folder went while its watch began
@@ -69,11 +70,13 @@ class FileWatch:
 
     async def _watch(self, watched: _Watched) -> None:
         """Until the folders to be watched are others. What changed before the watch began is found by looking."""
+        noise = asyncio.Event()
         tasks = [
-            asyncio.create_task(self._events(folders, recursive=recursive, watched=watched))
+            asyncio.create_task(self._events(folders, recursive=recursive, watched=watched, noise=noise))
             for folders, recursive in ((watched.deep, True), (watched.shallow, False))
             if folders
         ]
+        tasks.append(asyncio.create_task(self._overlooked(watched, noise)))
         try:
             self.ask(FILES)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -84,12 +87,15 @@ class FileWatch:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _events(self, folders: tuple[Path, ...], *, recursive: bool, watched: _Watched) -> None:
-        from watchfiles import awatch
+    async def _events(
+        self, folders: tuple[Path, ...], *, recursive: bool, watched: _Watched, noise: asyncio.Event
+    ) -> None:
+        from watchfiles import Change, awatch
 
+        ours = {str(folder) for folder in watched.folders}
         changes = awatch(
             *folders,
-            watch_filter=lambda _, path: watched.concerns(path),
+            watch_filter=None,
             recursive=recursive,
             debounce=4 * STEP,
             step=STEP,
@@ -97,11 +103,34 @@ class FileWatch:
             ignore_permission_denied=True,
         )
         async for batch in changes:
+            if any(path in ours and change is not Change.modified for change, path in batch):
+                return  # a folder that is made anew may look like the one that went
+            if not any(watched.concerns(path) for _, path in batch):
+                noise.set()
+                continue
             self.ask(FILES)
-            if len(batch) >= STORM:
-                asyncio.get_running_loop().call_later(2 * self.settle, self.ask, "many files changed")
-            if await asyncio.to_thread(_watched, self.places()) != watched:
+            if await self._is_other(watched):
                 return
+
+    async def _overlooked(self, watched: _Watched, noise: asyncio.Event) -> None:
+        """What events that are no concern of ours came in place of; however many come, a look now and then is enough."""
+        seen: Look | None = None
+        if await self._is_other(watched):  # while the watch began
+            return
+        while True:
+            await noise.wait()
+            await asyncio.sleep(self.settle)
+            noise.clear()
+            look = await asyncio.to_thread(look_at, self.places())
+            if look != seen:
+                seen = look
+                self.ask(FILES)
+            if await self._is_other(watched):
+                return
+            await asyncio.sleep(USUAL_POLL)
+
+    async def _is_other(self, watched: _Watched) -> bool:
+        return await asyncio.to_thread(_watched, self.places()) != watched
 
     async def _poll(self, interval: float) -> None:
         seen: Look | None = None
@@ -117,13 +146,14 @@ class FileWatch:
 class _Watched:
     """What is watched: folders with all that is in them, and folders in which only some names matter.
 
-    `identities` tell when a folder of the same name has become another one: its watch is gone with the first.
+    `identities` are those of all folders, also of those inside: when a folder of the same name has become another one its watch
+    is gone with the first, and one that came while events were lost has none.
     """
 
     deep: tuple[Path, ...]
     shallow: tuple[Path, ...]
     names: frozenset[str]
-    identities: tuple[tuple[int, int], ...]
+    identities: frozenset[tuple[str, int, int]]
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -137,15 +167,16 @@ class _Watched:
         if inside is None:
             return False
         *folders, name = inside.strip("/").split("/")
-        if any(folder.startswith(".") and not folder.startswith("..") for folder in folders):
+        if any(map(_is_hidden, folders)):
             return False
-        return name.endswith(ENDINGS) if "." in name.lstrip(".") else not name.startswith(".") or name.startswith("..")
+        return name.endswith(ENDINGS) if "." in name.lstrip(".") else not _is_hidden(name)
 
 
 def _watched(places: Places) -> _Watched:
     """Folders that are missing are watched for from above."""
     deep: set[Path] = set()
     shallow: set[Path] = set()
+    below: set[Path] = set()
     names: set[str] = set()
     tops = [places.root / folder for folder in places.folders]
     for top in tops:
@@ -156,20 +187,20 @@ def _watched(places: Places) -> _Watched:
         shallow.add((existing.parent if existing == top else existing).resolve())
         names.add(str(top.parent.resolve() / top.name))
         if existing == top:
-            deep.add(top.resolve())
-            deep.update(_linked_folders(top))
+            own, linked = _inside(top.resolve())
+            deep.update({top.resolve()}, linked)
+            below.update(own)
     shallow.add(places.project.parent.resolve())
     names.add(str(places.project.parent.resolve() / places.project.name))
     for path in (places.root, places.project, *tops):
         shallow.update(folder.resolve() for folder in folders_of([path]))
         names.update(str(link.parent.resolve() / link.name) for link in _links(path))
     kept = {folder for folder in shallow if folder.is_dir()}
-    ordered = (*sorted(deep), *sorted(kept))
     return _Watched(
         deep=tuple(sorted(deep)),
         shallow=tuple(sorted(kept)),
         names=frozenset(names),
-        identities=tuple(_identity(folder) for folder in ordered),
+        identities=frozenset(map(_identity, deep | kept | below)),
     )
 
 
@@ -179,26 +210,32 @@ def _links(path: Path) -> Iterable[Path]:
     return links_on(path)
 
 
-def _linked_folders(top: Path) -> Iterable[Path]:
-    """Folders that links among the manifests lead to, and those that hold the files that links lead to."""
-    found: set[Path] = set()
-    for folder, folders, files in os.walk(top):
+def _inside(top: Path) -> tuple[set[Path], set[Path]]:
+    """The folders inside, and those outside that links lead to or that hold the files that links lead to."""
+    own, linked = set[Path](), set[Path]()
+    for where, folders, files in os.walk(top):
+        own.add(Path(where))
+        folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in (*folders, *files):
-            path = Path(folder, name)
+            path = Path(where, name)
             if path.is_symlink():
                 with suppress(OSError):
                     real = path.resolve(strict=True)
-                    found.add(real if real.is_dir() else real.parent)
-    inside = top.resolve()
-    return {folder for folder in found if folder != inside and inside not in folder.parents}
+                    linked.add(real if real.is_dir() else real.parent)
+    return own, {folder for folder in linked if folder != top and top not in folder.parents}
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _is_hidden(name: str) -> bool:
+    """As the state's folder and git's are; not the folders of a ConfigMap, as `..data`."""
+    return name.startswith(".") and not name.startswith("..")
+
+
+def _identity(folder: Path) -> tuple[str, int, int]:
     try:
         status = folder.stat()
     except OSError:
-        return (0, 0)
-    return (status.st_dev, status.st_ino)
+        return (str(folder), 0, 0)
+    return (str(folder), status.st_dev, status.st_ino)
 
 
 def silent(folders: Iterable[Path], mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

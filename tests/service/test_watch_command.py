@@ -110,6 +110,17 @@ def test_hangup_asks_for_a_look(project: ProjectFolder) -> None:
     _end(process)
 
 
+def test_the_clock_asks_for_a_look(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """What nothing told is found by the clock."""
+    project.init(*"abcde")
+    process = _began(project, "--resync", "0.2", "--poll", "1h")
+    project.deploy("a", temperature=0)
+    process.wait_for('"ended": "succeeded"', within=30)
+    assert "the clock" in process.wait_for('"event": "pass"', within=30)
+    _end(process)
+    assert platform.posts[FEW:] == [("deploy", "cm-a")]
+
+
 def test_suspension_holds_for_watch_and_apply(project: ProjectFolder, platform: SimulatedPlatform) -> None:
     """Who, why and until when are shown; neither watch nor apply changes anything; resume ends it."""
     project.init(*"abcde")

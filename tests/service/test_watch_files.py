@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from reconciler.controller.rest import Places, read_at_rest
 from reconciler.controller.triggers import FileWatch, silent
 from reconciler.errors import NotAtRest
 from reconciler.source.directory import read_manifests
+from tests.service.conftest import SimulatedPlatform
+from tests.support.project import ProjectFolder, manifest
 from tests.support.saves import PATTERNS, Save, Texts
 
 LONG = bool(os.environ.get("SOAK"))
@@ -313,6 +316,59 @@ def test_storm_of_events(tmp_path: Path) -> None:
                 reader.seen.clear()
                 use.look(f"{events} events in {took:.1f} s, seen {later:.1f} s after their end, {reads} reads")
             use.is_level()
+
+    _run(story)
+
+
+def test_events_lost_in_an_overflow(project: ProjectFolder, platform: SimulatedPlatform) -> None:
+    """When the kernel drops events because nobody reads them, what changed is found at once; new folders are watched too."""
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if queue > 1_000_000:
+        pytest.skip(f"the kernel keeps {queue:,} events for us: too many to write in a test")
+    noise = [project.write(f"manifests/{name}.txt", "") for name in "xy"]
+    project.init(*"abcde")
+    watch = project.start("watch", "--settle", str(SETTLE), "--log-format", "json", "--listen", "none")
+    watch.wait_for('"event": "pass"')
+    watch.signal(signal.SIGSTOP)
+    with noise[0].open("wb", buffering=0) as x, noise[1].open("wb", buffering=0) as y:
+        for _ in range(queue):  # by turns: two that are the same become one
+            x.write(b"-")
+            y.write(b"-")
+    project.write("manifests/below/f.yaml", manifest("f"))
+    project.deploy("a", temperature=0)
+    watch.signal(signal.SIGCONT)
+    for _ in range(2):
+        watch.wait_for('"ended": "succeeded"', within=30)
+    watch.wait_for('"event": "pass"', within=30)
+    project.write("manifests/below/f.yaml", manifest("f", 0))
+    watch.wait_for('"ended": "succeeded"', within=30)
+    watch.signal(signal.SIGTERM)
+    watch.end().ended(0)
+    assert sorted(platform.posts[5:]) == [("deploy", "cm-a"), ("deploy", "cm-f"), ("deploy", "cm-f")]
+
+
+def test_a_folder_that_comes_and_goes(tmp_path: Path) -> None:
+    """Manifests deep below are found again when their folder, or the one it lies in, was removed and made anew."""
+    place = tmp_path / "a/b"
+
+    def make(text: bytes) -> None:
+        place.mkdir(parents=True)
+        (place / "a.yaml").write_bytes(text)
+
+    async def story() -> None:
+        make(BEFORE)
+        async with Reader(tmp_path, "a/b") as reader:
+            await reader.until(lambda files: files == {"a.yaml": BEFORE})
+            for gone in (place, place.parent, place, place.parent):
+                shutil.rmtree(gone)
+                await reader.until(lambda files: files == {})
+                make(AFTER)
+                await reader.until(lambda files: files == {"a.yaml": AFTER})
+                shutil.rmtree(gone)
+                make(BEFORE)
+                await reader.until(lambda files: files == {"a.yaml": BEFORE})
+                (place / "a.yaml").write_bytes(AFTER)
+                await reader.until(lambda files: files == {"a.yaml": AFTER})
 
     _run(story)
 

@@ -21,7 +21,9 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -193,13 +195,14 @@ class Running:
         self.pid = self._process.pid
         self._said: list[str] = []
 
-    def wait_for(self, text: str) -> str:
-        """The next line of stderr that holds the text."""
+    def wait_for(self, text: str, *, within: float | None = None) -> str:
+        """The next line of stderr that holds the text. What has not said it in time is ended."""
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._said.append(line)
-            if text in line:
-                return line
+        with nullcontext() if within is None else _ended_after(within, self._process.kill):
+            for line in self._process.stderr:
+                self._said.append(line)
+                if text in line:
+                    return line
         raise AssertionError(f"it ended without saying {text!r}:\n{''.join(self._said)}{self._out.read_text()}")
 
     def signal(self, number: int) -> None:
@@ -275,6 +278,17 @@ class Terminal:
             return False
         self.raw += data.decode("utf-8", "replace")
         return bool(data)
+
+
+@contextmanager
+def _ended_after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
+    """`end` is called when what is done takes longer."""
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controller.rest import AGAIN, IMPATIENT, Places, read_at_rest
+from reconciler.controller.rest import AGAIN, IMPATIENT, NANO, Places, look_at, read_at_rest
 from reconciler.errors import NotAtRest
 from tests.support.virtual_time import run_virtual
 
@@ -87,6 +87,32 @@ def test_a_failure_counts_only_at_rest(places: Places) -> None:
     with pytest.raises(FileNotFoundError):
         read(places, reader)
     assert len(readings) == 2
+
+
+def test_what_was_removed_was_touched(places: Places) -> None:
+    """Of a file that is gone the folder tells when: it is waited for as for one that was written."""
+    folder = manifest_of(places).parent
+    before = look_at(places)
+    while folder.stat().st_ctime_ns / NANO <= before.touched:  # the file system's clock has steps
+        (folder / "b.yaml").write_text("more")
+        (folder / "b.yaml").unlink()
+    look = look_at(places)
+    assert look.touched == folder.stat().st_ctime_ns / NANO
+    assert look.newest == "manifests"
+
+
+def test_git_at_work_in_a_linked_worktree(places: Places) -> None:
+    """A worktree that git made beside the repository has its lock there, not below itself."""
+    lock = places.root / "repository/.git/worktrees/one/index.lock"
+    lock.parent.mkdir(parents=True)
+    for spelled in (lock.parent, Path("repository/.git/worktrees/one")):
+        (places.root / ".git").write_text(f"gitdir: {spelled}\n")
+        assert look_at(places).lock is None
+        lock.write_bytes(b"")
+        found = look_at(places).lock
+        assert found is not None
+        assert found.path == lock
+        lock.unlink()
 
 
 def test_a_lock_of_git_is_told_and_waited_for(places: Places) -> None:
