@@ -15,6 +15,7 @@ from reconciler.diagnostics import Diagnostic, errors_counted, errors_in, in_ord
 from reconciler.errors import InvalidInput
 from reconciler.load import Memo, load, places_in
 from reconciler.load.project import Settled, at_their_lines
+from reconciler.load.yaml import MAX_MISTAKES
 from reconciler.model.resource import Desired, Environment, Locate
 from reconciler.model.snapshot import Snapshot
 from reconciler.resolve import locator, resolve
@@ -51,9 +52,10 @@ def check(snapshot: Snapshot, project: Settled, memo: Memo | None = None) -> Che
     """Load and resolve everything, over all environments."""
     loaded = load(snapshot.files, project.widening, memo)
     places = places_in(snapshot.files, snapshot.project)
+    of_mistakes = places_in(snapshot.files, snapshot.project, at_most=MAX_MISTAKES)
     unread = {d.position.file if d.position else "" for d in snapshot.diagnostics}
-    resolved = resolve(loaded, project.environments, memo, places=places, unread=unread)
-    listed = at_their_lines(snapshot.diagnostics, project, places)
+    resolved = resolve(loaded, project.environments, memo, places=of_mistakes, unread=unread)
+    listed = at_their_lines(snapshot.diagnostics, project, of_mistakes)
     found = (*listed, *(d for file in loaded for d in file.diagnostics), *resolved.diagnostics)
     return Checked(
         snapshot=snapshot,

@@ -70,10 +70,12 @@ class _Judge:
         )
 
     def _remains(self, document: Document, wrong: tuple[Diagnostic, ...], name: str) -> Iterator[Remains]:
+        if any(d.code == "RC308" for d in wrong) or len(self.found) >= MAX_MISTAKES:
+            return
         paths = frozenset(diagnostic.path for diagnostic in wrong if diagnostic.path)
         rest = _without(document.value, paths, ())
         spec = rest.get("spec") if isinstance(rest, dict) else None
-        if not isinstance(spec, dict) or any(d.code == "RC308" for d in wrong) or len(self.found) >= MAX_MISTAKES:
+        if not isinstance(spec, dict):
             return
         origin = Origin(file=self._file.path, document=document.index, line=document.line)
         unknown = [d for d in wrong if d.code == "RC301"]

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reconciler.diagnostics import Diagnostic
+from reconciler.load.places import places_in
 from reconciler.load.words import closest
-from reconciler.load.yaml import Marks, path_text
+from reconciler.load.yaml import MAX_MISTAKES, path_text
 from reconciler.model.loaded import FieldPath
 from reconciler.model.snapshot import SourceFile
 from reconciler.model.text import without_keys
@@ -24,19 +25,19 @@ _SHOWN = 60  # characters of a value that a diagnostic quotes
 
 
 class Placer:
-    """Makes the diagnostics of one file; composes it again at the first mistake, and only then."""
+    """Makes the diagnostics of one file; composes again what has a mistake, and only that. `said` counts them."""
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
-        self._marks: Marks | None = None
+        self._places = places_in((file,), None, at_most=MAX_MISTAKES)
+        self.said = 0
 
     def say(
         self, document: int, path: FieldPath, code: str, message: str, *, key: bool = False, **more: Any
     ) -> Diagnostic:
         """One diagnostic at the value that `path` leads to from the document's root, or at its key."""
-        if self._marks is None:
-            self._marks = Marks(self._file.data, self._file.path)
-        place = self._marks.position(document, path, key=key)
+        self.said += 1
+        place = self._places(self._file.path, document, path, key=key)
         return Diagnostic(code=code, message=message, position=place, path=path_text(path), **more)
 
 

@@ -1,12 +1,12 @@
 """Places on demand: a document is composed again only where something in it is wrong or different.
 
-`pipeline` makes one per snapshot and hands it to `resolve`, which may not know YAML.
+`pipeline` makes them per snapshot and hands them to `resolve`, which may not know YAML.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -28,16 +28,21 @@ _CONTENT = re.compile(rb"^[ \t]*[^ \t\r\n#]", re.MULTILINE)
 _Part = tuple[int, int, int]
 
 
-def places_in(files: Iterable[SourceFile], project: SourceFile | None) -> Places:
-    """Places in these files, and in the project file."""
-    return _Places({file.path: file for file in files}, project).find
+def places_in(files: Iterable[SourceFile], project: SourceFile | None, *, at_most: int | None = None) -> Places:
+    """Places in these files, and in the project file.
+
+    With `at_most`, so many documents of a file are composed again; of others only the line that they begin at is told,
+    or the file alone where that cannot be told without composing it.
+    """
+    return _Places({file.path: file for file in files}, project, at_most).find
 
 
 class _Places:
     """Keeps where the documents of a file begin, and the marks of the documents asked about last."""
 
-    def __init__(self, files: dict[str, SourceFile], project: SourceFile | None) -> None:
-        self._files, self._project = files, project
+    def __init__(self, files: dict[str, SourceFile], project: SourceFile | None, at_most: int | None) -> None:
+        self._files, self._project, self._at_most = files, project, at_most
+        self._composed: Counter[str | None] = Counter()
         self._parts: dict[str | None, tuple[_Part, ...]] = {}
         self._marks: OrderedDict[tuple[str | None, int], tuple[Marks, int]] = OrderedDict()
         self._kept = 0
@@ -63,13 +68,16 @@ class _Places:
         if document >= len(parts):
             return Position(file=source.path)
         begin, end, above = parts[document]
+        if which not in self._marks and self._at_most is not None and self._composed[file] >= self._at_most:
+            return Position(file=source.path, line=above + 1)
         found = self._marks_of(which, source, source.data[begin:end]).position(0, path, key=key)
         return replace(found, line=found.line + above)
 
     def _marks_of(self, which: tuple[str | None, int], source: SourceFile, text: bytes) -> Marks:
         marks, _ = self._marks.get(which, (None, 0))
         if marks is None:
-            marks = Marks(text, source.path)
+            marks = Marks(text, source.path, self._at_most)
+            self._composed[which[0]] += 1
             self._marks[which] = (marks, len(text))
             self._kept += len(text)
         self._marks.move_to_end(which)

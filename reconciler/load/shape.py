@@ -17,7 +17,7 @@ from reconciler.load.hints import Known, belongs, known_at, range_of, values_of
 from reconciler.load.placer import Placer, shown
 from reconciler.load.widening import Widening
 from reconciler.load.words import closest, same
-from reconciler.load.yaml import path_text
+from reconciler.load.yaml import MAX_MISTAKES, path_text
 from reconciler.model.loaded import FieldPath
 from reconciler.model.manifest import ModelDeployment, Override
 from reconciler.model.project import Project
@@ -95,7 +95,7 @@ class Shape:
                 key=at_key,
                 value=None if at_key or error["type"] == "missing" or "apiKey" in path else shown(error["input"]),
                 allowed=allowed,
-                suggestion=self._meant(error, path, known),
+                suggestion=self._meant(error, path, known) if placer.said < MAX_MISTAKES else None,
             )
 
     def _said(self, error: Any, inside: FieldPath, known: Known) -> _Said:

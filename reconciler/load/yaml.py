@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -65,11 +66,14 @@ def parse(data: bytes, file: str) -> tuple[tuple[Document, ...], tuple[Diagnosti
 
 
 class Marks:
-    """Places in one file, found by composing it again; made only when somebody asks for a place."""
+    """Places in one file, found by composing it again; made only when somebody asks for a place.
 
-    def __init__(self, data: bytes, file: str) -> None:
+    With `at_most`, so many documents are composed; of others only the file is told.
+    """
+
+    def __init__(self, data: bytes, file: str, at_most: int | None = None) -> None:
         self._file = file
-        self._roots = tuple(_nodes(data, file, []))
+        self._roots = tuple(islice(_nodes(data, file, []), at_most))
         self._indexes: dict[int, dict[str, tuple[Any, Any]]] = {}
 
     def position(self, document: int, path: Sequence[str | int], *, key: bool = False) -> Position:
