@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ def test_struck_from_outside(scene: str, scratch: Path) -> None:
         pytest.skip("needs strace, and leave to trace")
     found = points(scratch, scene)
     assert {point.syscall for point in found} >= {"openat", "pwrite64", "fdatasync", "fsync", "rename", "sendto"}
+    codes = set()
     for number, point in enumerate(found[::EVERY]):
         error = ERRORS[number % len(ERRORS)] if number % 2 and point.refusable else None
-        strike(scratch, point, error)
+        codes.add(strike(scratch, point, error))
+    assert -signal.SIGKILL in codes
+    assert codes - {-signal.SIGKILL, 0}, "no refusal was noticed"
