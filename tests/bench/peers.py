@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # run as a file, it finds the rest all the same
 from tests.bench.run import BENCH, COMMAND, HERE, PYTHON, Usage, measure, prepare, row, simulator  # noqa: E402
 
 PEERS = BENCH / "peers"
+PINNED = {"octodns": "1.22.0", "ansible-core": "2.19.14"}
 ROUNDS = 3
 
 
@@ -93,7 +94,9 @@ def kustomize(folder: Path) -> None:
     if program is None:
         print("\nkubectl: not here")
         return
-    print("\nkubectl kustomize: 300 overlays; 300 manifests with an override each")
+    told = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, text=True, check=True)
+    version = json.loads(told.stdout)["clientVersion"]["gitVersion"]
+    print(f"\nkubectl {version} kustomize: 300 overlays; 300 manifests with an override each")
     root = _overlays(folder / "overlays", 300)
     ours = _overridden(folder / "overridden", 300)
     _beside(
@@ -155,7 +158,8 @@ def _has(program: str, package: str) -> bool:
         return True
     PEERS.parent.mkdir(exist_ok=True)
     subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-    pip = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+    pip = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip.append(f"{package}=={PINNED[package]}")
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"\n{package}: cannot be installed\n{done.stderr[-500:]}")
