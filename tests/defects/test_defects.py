@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import zlib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def test_there_are_enough() -> None:
     assert len(set(names)) == len(names) >= ENOUGH
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
     assert all(defect.breaks and defect.tests for defect in defects())
+
+
+def test_the_page_counts_them() -> None:
+    """The page that says what was caught has as many of each area, and in all, as are listed."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    told = re.findall(rf"^\| ({'|'.join(AREAS)}) \| (\d+) \| [^|]* \| \d+ \|$", page, re.MULTILINE)
+    assert {area: int(number) for area, number in told} == Counter(defect.area for defect in defects())
+    assert f"lists {len(defects())} defects" in page
 
 
 @pytest.mark.parametrize("area", AREAS)
