@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
-from io import BufferedWriter, RawIOBase, TextIOWrapper
+from io import BufferedWriter, FileIO, RawIOBase, TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -222,8 +222,8 @@ def _write_whole() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, TextIOWrapper) and isinstance(stream.buffer, RawIOBase):
-            raw = BufferedWriter(stream.buffer)
-            whole = TextIOWrapper(raw, stream.encoding, stream.errors, newline="\n", line_buffering=True)
+            anew = BufferedWriter(FileIO(stream.fileno(), "wb", closefd=False))
+            whole = TextIOWrapper(anew, stream.encoding, stream.errors, newline="\n", line_buffering=True)
             setattr(sys, name, whole)
 
 

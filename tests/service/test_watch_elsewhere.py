@@ -79,7 +79,8 @@ def test_a_state_elsewhere(project: ProjectFolder, platform: SimulatedPlatform, 
     assert len(platform.posts) == 6
     project.run("suspend", "production/b", "--reason", "being debugged").ended(0)
     project.deploy("b", temperature=0)
-    assert "being debugged" in _pass(again)["detail"]
+    suspended = _pass(again)
+    assert (suspended["end"], suspended["detail"]) == ("succeeded", "1 suspended")
     again.signal(signal.SIGTERM)
     assert LEFT_BEHIND not in again.end().ended(0).err
     assert len(platform.posts) == 6
